@@ -1,0 +1,1 @@
+"""Training of CT-GLIP models: simulator, two-stage pretraining, evaluation."""
