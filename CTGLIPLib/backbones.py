@@ -1,0 +1,67 @@
+"""The vision encoders by name.
+
+Each takes an image `(batch, channel, i, j, k)` and returns features `(batch, out_channels, i, j, k)` at the same size,
+without a segmentation head; every side of the image must be a multiple of the encoder's `stride_ijk`.
+
+Sources: PlainConvUNet is nnU-Net v2's network (Isensee et al. 2021, doi:10.1038/s41592-020-01008-z); the widths of
+`paper` are nnU-Net's defaults. The paper names nnU-Net without its width, so `tiny` and `small` are ours for small
+machines.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol, runtime_checkable
+
+from CTGLIPLib.errors import ConfigError
+from CTGLIPLib.plain_unet import PlainConvUNet, PlainUNetConfig
+from CTGLIPLib.types import Features, Image
+
+
+@runtime_checkable
+class Backbone(Protocol):
+    """What every vision encoder offers.
+
+    Attributes:
+        in_channels: channels of the image that it takes.
+        out_channels: width of the features that it returns.
+        stride_ijk: every side of the image must be a multiple of this.
+    """
+
+    in_channels: int
+    out_channels: int
+    stride_ijk: tuple[int, int, int]
+
+    def forward(self, image: Image) -> Features:
+        """The features of `image`, at its size."""
+        ...
+
+
+def _plain_unet(in_channels: int, *, base: int, stages: int) -> PlainConvUNet:
+    return PlainConvUNet(in_channels, PlainUNetConfig.isotropic(base, stages))
+
+
+BACKBONES: dict[str, Callable[[int], PlainConvUNet]] = {
+    "tiny": partial(_plain_unet, base=8, stages=5),
+    "small": partial(_plain_unet, base=16, stages=5),
+    "paper": partial(_plain_unet, base=32, stages=6),
+}
+
+
+def build_backbone(name: str, in_channels: int) -> PlainConvUNet:
+    """A vision encoder with fresh weights.
+
+    Raises:
+        ConfigError: if there is no encoder of that name, or `in_channels` is less than one.
+    """
+    if name not in BACKBONES:
+        close = difflib.get_close_matches(name, BACKBONES, n=1, cutoff=0.4)
+        hint = f" Did you mean '{close[0]}'?" if close else ""
+        msg = f"Unknown vision encoder '{name}'; expected one of {', '.join(BACKBONES)}.{hint}"
+        raise ConfigError(msg)
+    if in_channels < 1:
+        msg = f"A vision encoder needs one input channel or more, got {in_channels}."
+        raise ConfigError(msg)
+    return BACKBONES[name](in_channels)
