@@ -5,7 +5,7 @@ without a segmentation head; every side of the image must be a multiple of the e
 
 Sources: PlainConvUNet is nnU-Net v2's network (Isensee et al. 2021, doi:10.1038/s41592-020-01008-z); the widths of
 `paper` are nnU-Net's defaults. The paper names nnU-Net without its width, so `tiny` and `small` are ours for small
-machines.
+machines. MiT is UniMiSS's medical transformer (Xie et al. 2022, arXiv:2112.09356) in its two published sizes.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from functools import partial
 from typing import Protocol, runtime_checkable
 
 from CTGLIPLib.errors import ConfigError
+from CTGLIPLib.mit import MiT, MiTConfig
 from CTGLIPLib.plain_unet import PlainConvUNet, PlainUNetConfig
 from CTGLIPLib.types import Features, Image
 
@@ -43,14 +44,20 @@ def _plain_unet(in_channels: int, *, base: int, stages: int) -> PlainConvUNet:
     return PlainConvUNet(in_channels, PlainUNetConfig.isotropic(base, stages))
 
 
-BACKBONES: dict[str, Callable[[int], PlainConvUNet]] = {
+def _mit(in_channels: int, *, depths: tuple[int, ...]) -> MiT:
+    return MiT(in_channels, MiTConfig(depths))
+
+
+BACKBONES: dict[str, Callable[[int], PlainConvUNet | MiT]] = {
     "tiny": partial(_plain_unet, base=8, stages=5),
     "small": partial(_plain_unet, base=16, stages=5),
     "paper": partial(_plain_unet, base=32, stages=6),
+    "mit-tiny": partial(_mit, depths=(1, 1, 1, 1)),
+    "mit-small": partial(_mit, depths=(2, 3, 4, 3)),
 }
 
 
-def build_backbone(name: str, in_channels: int) -> PlainConvUNet:
+def build_backbone(name: str, in_channels: int) -> PlainConvUNet | MiT:
     """A vision encoder with fresh weights.
 
     Raises:

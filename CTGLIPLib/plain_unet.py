@@ -17,11 +17,9 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from CTGLIPLib.conv_blocks import ConvBlock, Triple, check_image_size, he_initialise
 from CTGLIPLib.errors import ConfigError
 from CTGLIPLib.types import Features, Image
-
-Triple = tuple[int, int, int]
-_NEGATIVE_SLOPE = 0.01
 
 
 @dataclass(frozen=True)
@@ -92,7 +90,7 @@ class PlainConvUNet(nn.Module):
         self.stride_ijk = config.total_stride_ijk
         self.encoder = _Encoder(in_channels, config)
         self.decoder = _Decoder(config)
-        self.apply(_he_initialise)
+        self.apply(he_initialise)
 
     def forward(self, image: Image) -> Features:
         """The features of `image`, at its size.
@@ -100,20 +98,8 @@ class PlainConvUNet(nn.Module):
         Raises:
             ConfigError: if a side is not a multiple of `stride_ijk`, or the image is too small to be normalised.
         """
-        _check_size(image.shape[2:], self.stride_ijk)
+        check_image_size(image.shape[2:], self.stride_ijk, self.stride_ijk)
         return self.decoder(self.encoder(image))
-
-
-class _ConvBlock(nn.Module):
-    def __init__(self, in_channels: int, out_channels: int, kernel_ijk: Triple, stride_ijk: Triple) -> None:
-        super().__init__()
-        padding = (kernel_ijk[0] // 2, kernel_ijk[1] // 2, kernel_ijk[2] // 2)
-        self.conv = nn.Conv3d(in_channels, out_channels, kernel_ijk, stride_ijk, padding)
-        self.norm = nn.InstanceNorm3d(out_channels, eps=1e-5, affine=True)
-        self.nonlin = nn.LeakyReLU(_NEGATIVE_SLOPE, inplace=True)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.nonlin(self.norm(self.conv(x)))
 
 
 class _ConvStack(nn.Module):
@@ -121,7 +107,7 @@ class _ConvStack(nn.Module):
         super().__init__()
         self.convs = nn.Sequential(
             *(
-                _ConvBlock(width_in, width_out, kernel_ijk, stride_ijk if position == 0 else (1, 1, 1))
+                ConvBlock(width_in, width_out, kernel_ijk, stride_ijk if position == 0 else (1, 1, 1))
                 for position, (width_in, width_out) in enumerate(zip(channels[:-1], channels[1:], strict=True))
             )
         )
@@ -182,22 +168,3 @@ def without_duplicates(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
             continue
         kept[name] = tensor
     return kept
-
-
-def _he_initialise(module: nn.Module) -> None:
-    if isinstance(module, (nn.Conv3d, nn.ConvTranspose3d)):
-        nn.init.kaiming_normal_(module.weight, a=_NEGATIVE_SLOPE)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
-
-
-def _check_size(size_ijk: Sequence[int], stride_ijk: Triple) -> None:
-    if any(size % stride for size, stride in zip(size_ijk, stride_ijk, strict=True)):
-        msg = f"The image must be a multiple of {stride_ijk} voxels along i, j, k; got {tuple(size_ijk)}. Pad it first."
-        raise ConfigError(msg)
-    if tuple(size_ijk) == stride_ijk:
-        msg = (
-            f"An image of {tuple(size_ijk)} voxels leaves one voxel at the coarsest stage, which cannot be normalised; "
-            "pad it to twice that along one axis."
-        )
-        raise ConfigError(msg)

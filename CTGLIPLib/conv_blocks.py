@@ -1,0 +1,60 @@
+"""The convolution block that the vision encoders share, with its initial weights and the sizes it can work on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from CTGLIPLib.errors import ConfigError
+
+Triple = tuple[int, int, int]
+_NEGATIVE_SLOPE = 0.01
+
+
+class ConvBlock(nn.Module):
+    """Convolution that keeps the size (before its stride), instance normalisation, leaky rectifier: nnU-Net's block."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_ijk: Triple, stride_ijk: Triple) -> None:
+        super().__init__()
+        padding = (kernel_ijk[0] // 2, kernel_ijk[1] // 2, kernel_ijk[2] // 2)
+        self.conv = nn.Conv3d(in_channels, out_channels, kernel_ijk, stride_ijk, padding)
+        self.norm = nn.InstanceNorm3d(out_channels, eps=1e-5, affine=True)
+        self.nonlin = nn.LeakyReLU(_NEGATIVE_SLOPE, inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features `(batch, out_channels, i, j, k)` of `x`, smaller by the stride."""
+        return self.nonlin(self.norm(self.conv(x)))
+
+
+def he_initialise(module: nn.Module) -> None:
+    """He-normal weights and zero bias where `module` is a convolution, plain or transposed; else nothing."""
+    if isinstance(module, (nn.Conv3d, nn.ConvTranspose3d)):
+        nn.init.kaiming_normal_(module.weight, a=_NEGATIVE_SLOPE)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+def check_image_size(size_ijk: Sequence[int], multiple_ijk: Triple, reduction_ijk: Triple) -> None:
+    """Nothing if an encoder can take an image of `size_ijk` voxels.
+
+    Args:
+        size_ijk: the image's size in voxels.
+        multiple_ijk: what every side must be a multiple of.
+        reduction_ijk: by how much the encoder's coarsest grid is smaller than the image.
+
+    Raises:
+        ConfigError: if a side is not a multiple, or one voxel would be left at the coarsest grid.
+    """
+    if any(size % multiple or size == 0 for size, multiple in zip(size_ijk, multiple_ijk, strict=True)):
+        msg = (
+            f"The image must be a multiple of {multiple_ijk} voxels along i, j, k; got {tuple(size_ijk)}. Pad it first."
+        )
+        raise ConfigError(msg)
+    if math.prod(size_ijk) == math.prod(reduction_ijk):
+        msg = (
+            f"An image of {tuple(size_ijk)} voxels leaves one voxel at the coarsest stage, which cannot be normalised; "
+            "pad it to twice that along one axis."
+        )
+        raise ConfigError(msg)
