@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import csv
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache
@@ -129,6 +129,12 @@ def organs_in_group(text: str) -> tuple[Organ, ...]:
     return organs if all(word in SIDE_WORDS | {"and"} for word in outside) else ()
 
 
+def organs_like(patterns: Iterable[str]) -> tuple[Organ, ...]:
+    """The organs whose name is like one of the patterns ("kidney_*"), in vocabulary order."""
+    wanted = tuple(patterns)
+    return tuple(organ for organ in ORGANS if any(fnmatchcase(organ.name, pattern) for pattern in wanted))
+
+
 def match_organs(text: str) -> list[tuple[tuple[Organ, ...], int, int]]:
     """The organs that the text speaks of: (organs, start, end) with characters [start, end), in text order.
 
@@ -154,7 +160,7 @@ def _sides(match: Match[tuple[Organ, ...]], text_tokens: tuple[Token, ...]) -> t
         if text_tokens[place].word in SIDE_WORDS:
             first = place
             sides.add(text_tokens[place].word)
-    return ({"left", "right"} if sides & {"both", "bilateral"} else sides), first
+    return ({"left", "right"} if sides - set(_SIDES) else sides), first
 
 
 @lru_cache(maxsize=1)
@@ -176,12 +182,8 @@ def _any_organ_index() -> PhraseIndex[tuple[Organ, ...]]:
     def phrases() -> Iterator[tuple[str, tuple[Organ, ...]]]:
         yield from ((organ.name, (organ,)) for organ in asked if "_" in organ.name)
         for row in _data_rows("organ_groups.csv"):
-            members = _members(row["members"].split("|"))
+            members = organs_like(row["members"].split("|"))
             yield from ((text, members) for text in row["words"].split("|"))
         yield from ((" ".join(words), tuple(organs)) for words, organs in twins.items())
 
     return PhraseIndex(phrases())
-
-
-def _members(patterns: list[str]) -> tuple[Organ, ...]:
-    return tuple(organ for organ in ORGANS if any(fnmatchcase(organ.name, pattern) for pattern in patterns))

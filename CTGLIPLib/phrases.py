@@ -15,8 +15,8 @@ from typing import Generic, TypeVar
 
 Value = TypeVar("Value")
 
-SIDE_WORDS = frozenset({"left", "right", "both", "bilateral"})
-_MAY_COME_BETWEEN = SIDE_WORDS | {"the", "a", "an", "and", "or"}
+SIDE_WORDS = frozenset({"left", "right", "both", "bilateral", "either", "each"})
+_ARTICLES = frozenset({"the", "a", "an"})
 
 _WORD = re.compile(r"[^\W_]+")
 _LIKE_IN = frozenset({"of", "in", "within", "inside"})
@@ -132,16 +132,17 @@ class PhraseIndex(Generic[Value]):
     def exactly(self, text: str) -> Value | None:
         """The value of the phrase that is the whole text, leaving a leading article aside."""
         words = folded(text)
-        if words and words[0] in {"the", "a", "an"}:
+        if words and words[0] in _ARTICLES:
             words = words[1:]
         return self._values.get(words)
 
     def whole(self, text: str) -> Value | None:
         """The value of the longest phrase that spans the whole text, with words that may come between."""
-        text_tokens = [token for token in tokens(text)]
-        while text_tokens and text_tokens[0].word in _MAY_COME_BETWEEN:
-            text_tokens = text_tokens[1:]
-        matches = [match for match in self._matches_at(tuple(text_tokens), 0) if match.last == len(text_tokens) - 1]
+        text_tokens = tokens(text)
+        first = 0
+        while first < len(text_tokens) and _may_come_between(text_tokens, first):
+            first += 1
+        matches = [match for match in self._matches_at(text_tokens, first) if match.last == len(text_tokens) - 1]
         return max(matches, key=lambda match: match.words).value if matches else None
 
     def find(self, text: str) -> list[Match[Value]]:
@@ -174,9 +175,15 @@ def _last_token(words: tuple[str, ...], text_tokens: tuple[Token, ...], first: i
     for word in words[1:]:
         place += 1
         while place < len(text_tokens) and text_tokens[place].word != word:
-            if text_tokens[place].word not in _MAY_COME_BETWEEN:
+            if not _may_come_between(text_tokens, place):
                 return None
             place += 1
         if place == len(text_tokens):
             return None
     return place
+
+
+def _may_come_between(text_tokens: tuple[Token, ...], place: int) -> bool:
+    word = text_tokens[place].word
+    joins_sides = word in {"and", "or"} and place > 0 and text_tokens[place - 1].word in SIDE_WORDS
+    return joins_sides or word in _ARTICLES or word in SIDE_WORDS

@@ -186,4 +186,4 @@ def test_longest_organ_names_win_and_words_are_whole():
 
 def test_a_renal_cyst_in_a_question_is_not_the_segmented_structure():
     assert matched("left renal cyst") == [(["kidney_left"], "left renal")]
-    assert find_organ("left kidney cyst").name == "kidney_cyst_left"
+    assert find_organ("left kidney cyst") == organ_named("kidney_cyst_left")
