@@ -126,6 +126,8 @@ def require_same_grid(a: Grid, b: Grid, what: str) -> None:
     """Raise GeometryError, showing both grids, unless they are the same.
 
     Args:
+        a: the one grid.
+        b: the other.
         what: the two things compared, such as "CT and label map".
     """
     if not same_grid(a, b):
@@ -171,13 +173,20 @@ def canonical_array(array: np.ndarray, grid: Grid) -> np.ndarray:
 
 
 def grid_at_spacing(grid: Grid, spacing_mm: float) -> Grid:
-    """An isotropic grid along the RAS axes that covers `grid`, centred on it.
+    """An isotropic grid along the RAS axes that covers `grid` to half a voxel, centred on it.
 
     The new grid has round(extent / spacing) voxels an axis (at least 1), so that moving or turning the input by its
-    own axes does not move the samples relative to the patient.
+    own axes does not move the samples relative to the patient. Halves are rounded up with a margin: 101 voxels of 3 mm
+    are 151.5 of 2 mm, and rounding noise in the affine must not decide between 151 and 152.
+
+    Raises:
+        GeometryError: if the spacing is not a positive number.
     """
+    if not (np.isfinite(spacing_mm) and spacing_mm > 0):
+        msg = f"A grid's spacing must be a positive number of mm, got {spacing_mm}."
+        raise GeometryError(msg)
     low, high = grid.box_ras_mm()
-    shape = np.maximum(np.rint((high - low) / spacing_mm), 1).astype(int)
+    shape = np.maximum(np.floor((high - low) / spacing_mm + 0.5 + 1e-4), 1).astype(int)
     affine = np.diag([spacing_mm, spacing_mm, spacing_mm, 1.0])
     affine[:3, 3] = (low + high) / 2 - spacing_mm * (shape - 1) / 2
     return Grid((int(shape[0]), int(shape[1]), int(shape[2])), affine)
