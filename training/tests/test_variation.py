@@ -272,6 +272,30 @@ def test_contrast_can_be_taken_out_again_without_making_organs_darker_than_nativ
         assert np.percentile(values, 5) > -60
 
 
+def test_undiluted_contrast_medium_in_the_heart_is_taken_out_with_its_bright_voxels() -> None:
+    volume, segmentation = body()
+    renamed = Segmentation(segmentation.layers, segmentation.grid, ("heart", *NAMES[1:]))
+    heart = segmentation.mask("aorta")
+    filled = Volume(np.where(heart, np.float32(300.0), volume.array), volume.grid)
+    filled = with_ball(filled, CENTRES_RAS_MM["aorta"], 10.0, 1100.0)
+    native = set_phase(filled, renamed, "native", np.random.default_rng(0)).array[heart]
+    assert np.median(native) < 80
+    assert native.max() < 250
+
+
+def test_taking_contrast_out_leaves_no_bright_rim_and_no_dark_one_in_muscle() -> None:
+    volume, segmentation = body()
+    aorta = segmentation.mask("aorta")
+    ras = volume.grid.to_ras(np.moveaxis(np.indices(volume.grid.shape_ijk), 0, -1))
+    blood = np.linalg.norm(ras - CENTRES_RAS_MM["aorta"], axis=-1) < 26
+    muscle = np.where((volume.array > -999) & ~segmentation.layers.any(axis=0), 55.0, volume.array)
+    filled = Volume(np.where(aorta | (blood & ~segmentation.layers.any(axis=0)), 300.0, muscle), volume.grid)
+    native = set_phase(filled, segmentation, "native", np.random.default_rng(0)).array
+    rim = (np.linalg.norm(ras - CENTRES_RAS_MM["aorta"], axis=-1) < 24) & (blood & ~segmentation.layers.any(axis=0))
+    assert np.median(native[rim]) < 130
+    assert native[muscle == 55].min() > 45
+
+
 def test_a_fatty_liver_stays_darker_than_a_normal_one_in_every_phase() -> None:
     volume, segmentation = body()
     liver = segmentation.mask("liver")

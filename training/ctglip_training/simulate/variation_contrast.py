@@ -68,6 +68,9 @@ CALCIFIED_HU = 200.0
 CALCIFIED_ABOVE_ORGAN_HU = 120.0
 CALCIFIED_RAMP_HU = 60.0
 ENHANCED_HU = 40.0
+CHAMBERS = ("heart", "left heart", "right heart", "upper vein")
+UNDILUTED_HU = 450.0
+MUSCLE_HU = 50.0
 FEWEST_VOXELS = 20
 EDGE_SIGMA_VOXELS = 0.7
 TEXTURE_SIGMA_VOXELS = 1.0
@@ -86,8 +89,19 @@ class Region:
     median_hu: float
 
     @property
+    def enhanced(self) -> bool:
+        """Whether contrast medium is in it already."""
+        return self.median_hu - PHASE_HU[self.tissue][0] >= ENHANCED_HU
+
+    @property
     def calcified_hu(self) -> float:
-        """HU from which a voxel of this region is calcified, well above the region's own contrast."""
+        """HU from which a voxel of this region is calcified, well above the region's own contrast.
+
+        An enhanced heart and upper veins, where undiluted contrast medium is denser than any plaque, have none: there a
+        plaque stays brighter than the blood round it, but not at its HU.
+        """
+        if self.tissue in CHAMBERS and self.enhanced:
+            return float("inf")
         return max(CALCIFIED_HU, self.median_hu + CALCIFIED_ABOVE_ORGAN_HU)
 
 
@@ -126,11 +140,23 @@ def set_phase(volume: Volume, segmentation: Segmentation, phase: Phase, rng: np.
         change[region.box][region.mask] = _change(region, array[region.box], targets[region.tissue], before)
         calcified[region.box][region.mask] = region.calcified_hu
         inside[region.box] |= region.mask
-    change, share = _blurred(change, EDGE_SIGMA_VOXELS), _blurred(inside.astype(np.float32), EDGE_SIGMA_VOXELS)
-    change[inside] /= share[inside]
-    enhancing = inside | ~segmentation.layers.any(axis=0)
+    unlabelled = ~segmentation.layers.any(axis=0)
+    change = _with_soft_edges(change, array, inside, unlabelled & ~inside)
+    calcified = np.where(inside, calcified, ndimage.maximum_filter(calcified, size=3))
     soft = _ramp(array, FAT_HU, SOFT_HU) * _ramp(calcified - array, 0.0, CALCIFIED_RAMP_HU)
-    return Volume(array + change * soft * enhancing, volume.grid)
+    return Volume(array + change * soft, volume.grid)
+
+
+def _with_soft_edges(change: np.ndarray, array: np.ndarray, inside: np.ndarray, around: np.ndarray) -> np.ndarray:
+    """The change blurred within the regions and run out, over a voxel, into the unlabelled tissue around them.
+
+    Where contrast is taken away, blood just outside its label loses all of it, but no tissue falls below muscle.
+    """
+    total, share = _blurred(change, EDGE_SIGMA_VOXELS), _blurred(inside.astype(np.float32), EDGE_SIGMA_VOXELS)
+    full = total / np.maximum(share, LEAST_SHARE)
+    faded = np.where(full < 0, np.maximum(full, np.minimum(MUSCLE_HU - array, 0.0)), total)
+    within = np.where(array > UNDILUTED_HU, change, full)
+    return np.where(inside, within, np.where(around & (share > LEAST_SHARE), faded, 0.0))
 
 
 def _regions(array: np.ndarray, segmentation: Segmentation) -> tuple[Region, ...]:
@@ -196,14 +222,16 @@ def _change(region: Region, array: np.ndarray, target_hu: float, before: int) ->
     density = _blurred(np.where(core, np.clip(array, FAT_HU, region.calcified_hu), 0.0), TEXTURE_SIGMA_VOXELS)
     share = _blurred(core.astype(np.float32), TEXTURE_SIGMA_VOXELS)
     density = np.where(share > LEAST_SHARE, density / np.maximum(share, LEAST_SHARE), region.median_hu)
+    if region.tissue in CHAMBERS:  # contrast medium that flows in unmixed is uneven, which is not noise to keep
+        density = np.where(array > UNDILUTED_HU, array, density)
     native = PHASE_HU[region.tissue][0]
     if region.tissue == "liver":
         change = np.full_like(array, target_hu - PHASE_HU["liver"][before])
-    elif region.median_hu - native < ENHANCED_HU:
+    elif not region.enhanced:
         change = np.full_like(array, target_hu - region.median_hu)
     else:
         change = ((target_hu - native) / (region.median_hu - native) - 1.0) * np.maximum(density - native, 0.0)
-    organ_part = _ramp(array, FAT_HU, np.maximum(density, region.median_hu))
+    organ_part = _ramp(array, FAT_HU, np.maximum(density, SOFT_HU))
     return np.where(core, change, change * organ_part)[region.mask]
 
 
