@@ -144,6 +144,7 @@ class QueryAnswer:
         positive_prompts: the sentences that the organs were compared with.
         negative_prompts: the sentences of the opposite; empty for an organ.
         organs: one entry for every organ asked, whether it is in the scan or not.
+        phrase: what was compared, worded positively; differs from `text` where that denies or asks several things.
 
     Raises:
         ValueError: if a value is out of its range, an organ occurs twice, or a found answer has no scored organ.
@@ -159,6 +160,7 @@ class QueryAnswer:
     positive_prompts: tuple[str, ...]
     negative_prompts: tuple[str, ...]
     organs: tuple[OrganScore, ...]
+    phrase: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "threshold", _number(self.threshold, 0.0, 1.0, f"threshold of {self.text!r}"))

@@ -1,0 +1,147 @@
+"""A model as a folder: model.safetensors, config.json, README.md (its card). Never a pickle.
+
+Reading the configuration needs no torch; the hash of a model covers its weights and its configuration.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from CTGLIPLib import __version__
+from CTGLIPLib.config import Config, from_dict, to_dict
+from CTGLIPLib.errors import CheckpointError, ConfigError
+from CTGLIPLib.files import whole_file
+
+if TYPE_CHECKING:
+    from CTGLIPLib.model import GroundedEncoder
+
+SCHEMA_VERSION = 1
+WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """A checked model folder, weights not loaded.
+
+    Attributes:
+        folder: where it lies.
+        config: its configuration.
+        sha256: hash of weights and configuration, the model's identity.
+    """
+
+    folder: Path
+    config: Config
+    sha256: str
+
+    @property
+    def card(self) -> str:
+        """The model card, or an empty text."""
+        path = self.folder / CARD
+        return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+
+def open_model_folder(folder: Path) -> ModelFolder:
+    """Check a model folder.
+
+    Raises:
+        CheckpointError: if it is no model folder of ours, of a newer schema, altered, or holds a pickle.
+    """
+    config_path, weights_path = folder / CONFIG, folder / WEIGHTS
+    if not config_path.is_file() or not weights_path.is_file():
+        raise CheckpointError(_not_a_model(folder))
+    try:
+        manifest: dict[str, Any] = json.loads(config_path.read_text(encoding="utf-8"))
+        version = int(manifest["schema_version"])
+        recorded = str(manifest["weights_sha256"])
+        values = manifest["config"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        msg = f"{config_path} is not a configuration of CT-GLIP ({error!r}). Expected schema_version, weights_sha256, config."
+        raise CheckpointError(msg) from error
+    if version > SCHEMA_VERSION:
+        msg = f"{folder} has model schema {version}; this CT-GLIP {__version__} reads up to {SCHEMA_VERSION}. Update CT-GLIP."
+        raise CheckpointError(msg)
+    actual = _sha256(weights_path)
+    if actual != recorded:
+        msg = (
+            f"{weights_path} was altered: its SHA-256 is {actual[:12]}..., config.json records {recorded[:12]}... "
+            "Copy the model folder anew from where it came from."
+        )
+        raise CheckpointError(msg)
+    try:
+        config = from_dict(Config, values, where=str(config_path))
+    except ConfigError as error:
+        msg = f"The configuration in {config_path} cannot be used: {error}"
+        raise CheckpointError(msg) from error
+    identity = hashlib.sha256((actual + json.dumps(values, sort_keys=True)).encode()).hexdigest()
+    return ModelFolder(folder, config, identity)
+
+
+def save_model(folder: Path, config: Config, model: GroundedEncoder, card: str) -> ModelFolder:
+    """Write a model folder; config.json is written last, so that a half-written folder is never taken for a model."""
+    from safetensors.torch import save_file
+
+    with whole_file(folder / WEIGHTS) as temporary:
+        save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, temporary)
+    with whole_file(folder / CARD) as temporary:
+        temporary.write_text(card, encoding="utf-8")
+    write_config(folder, config)
+    return open_model_folder(folder)
+
+
+def write_config(folder: Path, config: Config) -> None:
+    """Write config.json for the weights that lie in `folder`."""
+    manifest = {
+        "schema_version": SCHEMA_VERSION,
+        "code_version": __version__,
+        "weights_sha256": _sha256(folder / WEIGHTS),
+        "config": to_dict(config),
+    }
+    with whole_file(folder / CONFIG) as temporary:
+        temporary.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+
+
+def load_network(model: ModelFolder, device: str = "cpu") -> GroundedEncoder:
+    """The network of a model folder, in eval mode on `device`.
+
+    Raises:
+        CheckpointError: if the weights do not fit the configuration.
+    """
+    from safetensors.torch import load_file
+
+    from CTGLIPLib.model import GroundedEncoder
+
+    network = GroundedEncoder(model.config.model, model.config.preprocess)
+    try:
+        network.load_state_dict(load_file(model.folder / WEIGHTS))
+    except Exception as error:  # noqa: BLE001 - safetensors and torch raise several kinds
+        cause = str(error).splitlines()[0]
+        msg = f"The weights in {model.folder} do not fit its config.json: {cause} The folder is mixed up; copy it anew."
+        raise CheckpointError(msg) from error
+    return network.eval().to(device)
+
+
+def read_text_mean(model: ModelFolder) -> np.ndarray:
+    """The mean text embedding that the model subtracts, float32, shape (dim,); needs no torch."""
+    from safetensors import safe_open
+
+    with safe_open(model.folder / WEIGHTS, framework="numpy") as file:
+        return file.get_tensor("text_mean")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.sha256(file.read()).hexdigest()
+
+
+def _not_a_model(folder: Path) -> str:
+    pickles = sorted(path.name for path in folder.glob("*") if path.suffix in {".pt", ".pth", ".ckpt", ".bin", ".pkl"})
+    if folder.is_file():
+        pickles = [folder.name] if folder.suffix in {".pt", ".pth", ".ckpt", ".bin", ".pkl"} else []
+    hint = f" It holds {', '.join(pickles)}: pickles can run code when opened and are never loaded." if pickles else ""
+    return f"Expected a model folder with {CONFIG} and {WEIGHTS} at {folder}.{hint} `ctglip model list` shows the models there are."

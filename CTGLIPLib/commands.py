@@ -1,0 +1,177 @@
+"""What each `ctglip` command does: call the library, write files, print."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from typing import TYPE_CHECKING, cast
+
+from CTGLIPLib.errors import InputError
+from CTGLIPLib.inputs import InputOptions, load_input
+from CTGLIPLib.model_list import DEFAULT_MODEL, add_model, describe_model, find_model, list_models
+from CTGLIPLib.query import answer_questions, recognise_organs
+from CTGLIPLib.result_files import to_json, to_table, write_csv, write_json
+from CTGLIPLib.results import ModelInfo, OrgansResult, QueryResult
+from CTGLIPLib.study import StudyEmbedding, is_study_file, load_study, require_model, save_study
+from CTGLIPLib.study_cache import StudyCache
+from CTGLIPLib.text_bank import open_text_encoder
+
+if TYPE_CHECKING:
+    from CTGLIPLib.predict import Predictor, Study
+    from CTGLIPLib.segmentation_names import Vocabulary
+
+DEMO_QUESTIONS = (
+    "pulmonary nodule",
+    "pleural effusion",
+    "emphysema",
+    "fatty liver",
+    "aortic calcification",
+    "left kidney",
+    "urinary bladder",
+)
+ALL_ROWS = 200
+
+
+def demo(options: argparse.Namespace) -> None:
+    """Answer a handful of questions about the sample CT and draw the answers."""
+    from CTGLIPLib.outputs import OutputOptions, write_outputs
+    from CTGLIPLib.sample_data import chest_sample
+
+    sample = chest_sample(_progress)
+    _say(f"Sample: {sample.credit} ({sample.licence})")
+    predictor = _predictor(options)
+    given = load_input(sample.ct, sample.segmentation, InputOptions(names=sample.names))
+    study = predictor.encode_input(given, cache=StudyCache(), progress=_progress)
+    result = predictor.query(study, DEMO_QUESTIONS)
+    files = write_outputs(predictor, study, result, options.out, OutputOptions(heatmaps=True), _progress)
+    _print(result, as_json=options.json)
+    _say(f"Wrote {len(files)} files to {options.out}")
+
+
+def query(options: argparse.Namespace) -> None:
+    """Answer questions about a CT or a study file."""
+    if is_study_file(options.study):
+        result = _query_study_file(options)
+    else:
+        result = _query_ct(options)
+    _print(result, as_json=options.json)
+
+
+def organs(options: argparse.Namespace) -> None:
+    """Zero-shot organ recognition."""
+    if is_study_file(options.study):
+        study = _study_file(options)
+        result = recognise_organs(study, open_text_encoder(study.text.encoder, folder=options.text_encoder_folder))
+    else:
+        predictor = _predictor(options)
+        result = predictor.organs(_encode(predictor, options))
+    if options.out:
+        write_json(result, options.out / "organs.json")
+        write_csv(result, options.out / "organs.csv")
+    _print(result, as_json=options.json)
+
+
+def encode(options: argparse.Namespace) -> None:
+    """Write a study file."""
+    if not is_study_file(options.out):
+        msg = (
+            f"A study file's name must end in .ctglip, got {options.out.name}. Write {options.out.stem}.ctglip instead."
+        )
+        raise InputError(msg)
+    started = time.monotonic()
+    study = _encode(_predictor(options), options)
+    save_study(study.embedding, options.out)
+    _say(f"Encoded {len(study.embedding.organs)} organs in {time.monotonic() - started:.1f} s: {options.out}")
+
+
+def model_list(_options: argparse.Namespace) -> None:
+    """Print the models there are."""
+    for entry in list_models():
+        sys.stdout.write(f"{entry.name:24} {entry.where:8} {entry.sha256[:12]}  {entry.folder}\n")
+
+
+def model_show(options: argparse.Namespace) -> None:
+    """Print what a model is."""
+    sys.stdout.write(describe_model(find_model(options.name)) + "\n")
+
+
+def model_add(options: argparse.Namespace) -> None:
+    """Copy a checked model folder to the user's models."""
+    entry = add_model(options.folder, options.name)
+    _say(f"Added {entry.name}: use it with --model {entry.name}")
+
+
+def _query_study_file(options: argparse.Namespace) -> QueryResult:
+    if options.heatmaps or options.save_segmentation:
+        msg = f"{options.study.name} is a study file without voxels: heat maps and segmentation need the CT. Give the CT instead."
+        raise InputError(msg)
+    study = _study_file(options)
+    encoder = open_text_encoder(study.text.encoder, folder=options.text_encoder_folder)
+    result = answer_questions(study, options.text, encoder)
+    if options.out:
+        write_json(result, options.out / "findings.json")
+        write_csv(result, options.out / "findings.csv")
+        _say(f"Wrote findings.json and findings.csv to {options.out}; pictures need the CT.")
+    return result
+
+
+def _query_ct(options: argparse.Namespace) -> QueryResult:
+    predictor = _predictor(options)
+    study = _encode(predictor, options)
+    result = predictor.query(study, options.text)
+    if options.out:
+        from CTGLIPLib.outputs import OutputOptions, write_outputs
+
+        wanted = OutputOptions(not options.no_pictures, options.heatmaps, options.save_segmentation)
+        files = write_outputs(predictor, study, result, options.out, wanted, _progress)
+        _say(f"Wrote {len(files)} files to {options.out}")
+    elif options.heatmaps or options.save_segmentation:
+        msg = (
+            "Heat maps and segmentation are files: expected --out DIR with --heatmaps or --save-segmentation, got none."
+        )
+        raise InputError(msg)
+    return result
+
+
+def _study_file(options: argparse.Namespace) -> StudyEmbedding:
+    study = load_study(options.study)
+    if options.model:
+        folder = find_model(options.model)
+        require_model(study, ModelInfo(folder.config.name, folder.sha256))
+    if options.segmentation:
+        msg = f"{options.study.name} is a study file: its organs were fixed when it was encoded. Leave --segmentation away."
+        raise InputError(msg)
+    return study
+
+
+def _predictor(options: argparse.Namespace) -> Predictor:
+    from CTGLIPLib.predict import Predictor
+
+    return Predictor.from_pretrained(options.model or DEFAULT_MODEL, options.device, options.text_encoder_folder)
+
+
+def _encode(predictor: Predictor, options: argparse.Namespace) -> Study:
+    version = options.label_map_version
+    vocabulary = cast("Vocabulary", f"totalsegmentator_{version}") if version else None
+    given = load_input(options.study, options.segmentation, InputOptions(options.series, options.names, vocabulary))
+    for warning in given.warnings:
+        _say(f"Note: {warning}")
+    cache = None if options.no_cache else StudyCache()
+    return predictor.encode_input(given, options.segmenter, cache, _progress)
+
+
+def _print(result: QueryResult | OrgansResult, *, as_json: bool) -> None:
+    rows = ALL_ROWS if isinstance(result, OrgansResult) else 10
+    sys.stdout.write(to_json(result) if as_json else to_table(result, max_rows=rows))
+
+
+def _say(text: str) -> None:
+    """One line for the person at the terminal; standard output is for results."""
+    sys.stderr.write(text + "\n")
+
+
+def _progress(what: str, done: int, total: int) -> None:
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r{what}: {done} of {total}   " + ("\n" if done == total else ""))
+        sys.stderr.flush()

@@ -1,0 +1,99 @@
+"""One streaming pass over a study: windows through the network, pooled per organ, projected.
+
+No more than one window's features exist at a time. Guard: test_encode.py (equal to blend-then-pool to 1e-5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from CTGLIPLib.config import PreprocessConfig
+from CTGLIPLib.model import GroundedEncoder, organ_index
+from CTGLIPLib.pooling import OrganPool, voxel_rows
+from CTGLIPLib.preprocess import Prepared, input_channels, sub_grid
+from CTGLIPLib.progress import ProgressCallback, report
+from CTGLIPLib.windows import Box, plan_windows
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """The device of that name; "auto" takes CUDA, else Apple's MPS, else the CPU."""
+    if name != "auto":
+        return torch.device(name)
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def autocast(device: torch.device) -> torch.autocast:
+    """Reduced precision where the device computes it faster: fp16 or bf16 on CUDA, fp32 elsewhere.
+
+    A CPU without bf16 matrix units runs bf16 convolutions some 25 times slower than fp32 (docs/benchmarks.md).
+    """
+    dtype = torch.bfloat16
+    if device.type == "cuda" and not torch.cuda.is_bf16_supported():
+        dtype = torch.float16
+    return torch.autocast(device.type, dtype=dtype, enabled=device.type == "cuda")
+
+
+@torch.inference_mode()
+def encode_organs(
+    model: GroundedEncoder, prepared: Prepared, config: PreprocessConfig, progress: ProgressCallback | None = None
+) -> np.ndarray:
+    """Organ embeddings, float32, unit norm, shape (organ, dim); NaN for an organ without voxels.
+
+    Raises:
+        Cancelled: if `progress` asks to stop.
+    """
+    descriptor = organ_descriptors(model, prepared, config, progress)
+    embeddings = model.project(descriptor).float().cpu().numpy()
+    embeddings[prepared.geometry.voxels == 0] = np.nan
+    return embeddings
+
+
+@torch.inference_mode()
+def organ_descriptors(
+    model: GroundedEncoder, prepared: Prepared, config: PreprocessConfig, progress: ProgressCallback | None = None
+) -> Tensor:
+    """What the projection reads of each organ, shape (organ, descriptor)."""
+    device = next(model.parameters()).device
+    pool = OrganPool(len(prepared.segmentation.names), device)
+    for features, box, weight in stream_features(model, prepared, config, progress):
+        image = torch.from_numpy(prepared.image[box]).to(device)
+        for layer in prepared.segmentation.layers:
+            index, organ = organ_index(torch.from_numpy(layer[box].astype(np.int64)).to(device))
+            channels = model.voxel_channels(voxel_rows(features, index), image.flatten()[index])
+            pool.add(channels, organ, weight.flatten()[index])
+    geometry = torch.from_numpy(prepared.geometry_features).to(device)
+    return model.descriptor(pool.means(), geometry)
+
+
+@torch.inference_mode()
+def stream_features(
+    model: GroundedEncoder, prepared: Prepared, config: PreprocessConfig, progress: ProgressCallback | None = None
+) -> Iterator[tuple[Tensor, Box, Tensor]]:
+    """For each window: its features (feature, i, j, k), where it lies, and its share in the blended value.
+
+    Raises:
+        Cancelled: if `progress` asks to stop.
+    """
+    device = next(model.parameters()).device
+    occupied = (prepared.segmentation.layers > 0).any(axis=0)
+    plan = plan_windows(occupied, config.patch_voxels, config.overlap)
+    for done, box in enumerate(plan.boxes):
+        report(progress, "encoding windows", done, len(plan.boxes))
+        window = window_input(prepared, box, model.config.coordinates).to(device)
+        with autocast(device):
+            features = model.features(window[None])[0].float()
+        yield features, box, torch.from_numpy(plan.weight(box)).to(device)
+    report(progress, "encoding windows", len(plan.boxes), len(plan.boxes))
+
+
+def window_input(prepared: Prepared, box: Box, coordinates: bool) -> Tensor:
+    """The network's input for one window, shape (channel, i, j, k)."""
+    image = prepared.image[box]
+    grid = sub_grid(prepared.grid, (box[0].start, box[1].start, box[2].start), image.shape)
+    return torch.from_numpy(input_channels(image, grid, prepared.body_centre_ras_mm, coordinates))

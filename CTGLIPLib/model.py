@@ -1,0 +1,144 @@
+"""The grounded encoder: window of CT -> voxel features -> organ descriptor -> organ embedding.
+
+The parts are used one by one by the streaming encoder (encode.py) and by training, so this module holds no loop.
+Source: Lin et al. 2024, arXiv:2404.15272v4, section 4.2 "Model Architecture".
+Differs from the paper where `ModelConfig` switches an option on; with all options off it is the paper's model.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+
+from CTGLIPLib.backbones import build_backbone
+from CTGLIPLib.config import ModelConfig, PreprocessConfig
+from CTGLIPLib.organ_geometry import GEOMETRY_FEATURES
+
+POWER = 4.0
+HU_CENTRES = (
+    -1000.0, -950.0, -900.0, -800.0, -600.0, -300.0, -100.0, -50.0, -20.0, 0.0,
+    20.0, 40.0, 60.0, 90.0, 130.0, 200.0, 300.0, 500.0, 1000.0,
+)  # fmt: skip
+LOG_SCALE = 1000.0
+
+
+class GroundedEncoder(nn.Module):
+    """Network of CT-GLIP's image side, with the segmentation head of its first training stage."""
+
+    def __init__(self, config: ModelConfig, preprocess: PreprocessConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.backbone = build_backbone(config.backbone, config.input_channels)
+        width = self.backbone.out_channels
+        self.segmentation_head = nn.Linear(width, len(config.segmentation_organs) + 1)
+        self.register_buffer("hu_centres", torch.tensor(HU_CENTRES), persistent=False)
+        self.register_buffer("window_hu", torch.tensor(preprocess.window_hu), persistent=False)
+        pooled = width * (2 if config.power_mean else 1)
+        extra = (2 * len(HU_CENTRES) if config.intensity else 0) + (GEOMETRY_FEATURES if config.geometry else 0)
+        # Options add quantities of very different scale (a stone is 1e-3 of a kidney's histogram): bring all to one.
+        self.standardise = RunningStandardise(pooled + extra) if extra or config.power_mean else nn.Identity()
+        self.projection = nn.Sequential(
+            nn.Linear(pooled + extra, config.hidden_dim), nn.ReLU(), nn.Linear(config.hidden_dim, config.text_dim)
+        )
+        self.log_temperature = nn.Parameter(torch.tensor(0.07).log())
+        self.register_buffer("text_mean", torch.zeros(config.text_dim))
+
+    def features(self, image: Float[Tensor, "batch channel i j k"]) -> Float[Tensor, "batch feature i j k"]:
+        """Voxel features at the input's resolution.
+
+        The input is padded by repeating its border up to the backbone's stride, and the features are cut back: air
+        would shift the instance norm of a thin slab.
+        """
+        size = image.shape[2:]
+        missing = [-n % s for n, s in zip(size, self.backbone.stride_ijk, strict=True)]
+        padded = functional.pad(image, (0, missing[2], 0, missing[1], 0, missing[0]), mode="replicate")
+        return self.backbone(padded)[:, :, : size[0], : size[1], : size[2]]
+
+    def voxel_channels(
+        self, features: Float[Tensor, "voxel feature"], intensity: Float[Tensor, " voxel"]
+    ) -> Float[Tensor, "voxel channel"]:
+        """What is averaged over an organ: its voxels' features and, by option, their 4th powers and HU histogram.
+
+        Args:
+            features: backbone features of single voxels.
+            intensity: the same voxels' CT value, scaled to [0, 1] by the HU window.
+        """
+        parts = [features]
+        if self.config.power_mean:
+            parts.append(functional.relu(features) ** POWER)
+        if self.config.intensity:
+            hu = intensity * (self.window_hu[1] - self.window_hu[0]) + self.window_hu[0]
+            parts.append(soft_histogram(hu, self.hu_centres))
+        return torch.cat(parts, dim=1)
+
+    def descriptor(
+        self, means: Float[Tensor, "organ channel"], geometry: Float[Tensor, "organ 8"]
+    ) -> Float[Tensor, "organ descriptor"]:
+        """Pooled channels as the projection reads them: roots of powers, logarithms of small shares, mask geometry."""
+        width = self.backbone.out_channels
+        parts = [means[:, :width]]
+        if self.config.power_mean:
+            parts.append(means[:, width : 2 * width].clamp_min(1e-12) ** (1 / POWER))
+        if self.config.intensity:
+            shares = means[:, -len(HU_CENTRES) :]
+            parts += [shares, torch.log1p(LOG_SCALE * shares.clamp_min(0))]
+        if self.config.geometry:
+            parts.append(geometry.to(means.dtype))
+        return torch.cat(parts, dim=1)
+
+    def project(self, descriptor: Float[Tensor, "organ descriptor"]) -> Float[Tensor, "organ dim"]:
+        """Organ embeddings: two-layer MLP, unit norm."""
+        return functional.normalize(self.projection(self.standardise(descriptor)), dim=1)
+
+    def segment(self, features: Float[Tensor, "voxel feature"]) -> Float[Tensor, "voxel class"]:
+        """Logits of background and every organ of the segmentation head, for single voxels."""
+        return self.segmentation_head(features)
+
+    @property
+    def temperature(self) -> Float[Tensor, ""]:
+        """Learned temperature, kept in 0.01..0.5."""
+        return self.log_temperature.exp().clamp(0.01, 0.5)
+
+
+class RunningStandardise(nn.Module):
+    """Each descriptor brought to mean 0 and variance 1 by running statistics, in training as in use.
+
+    Unlike batch norm the output never depends on which other organs are in the batch.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("variance", torch.ones(width))
+        self.register_buffer("batches", torch.zeros(()))
+
+    def forward(self, rows: Float[Tensor, "row width"]) -> Float[Tensor, "row width"]:
+        """The standardised rows; in training mode the statistics follow them first."""
+        if self.training and len(rows) > 1:
+            self._follow(rows.detach())
+        return (rows - self.mean) / (self.variance + 1e-6).sqrt()
+
+    def _follow(self, rows: Tensor) -> None:
+        share = torch.clamp(1 / (self.batches + 1), min=0.02)
+        self.mean.lerp_(rows.mean(0), float(share))
+        self.variance.lerp_((rows - self.mean).square().mean(0), float(share))
+        self.batches += 1
+
+
+def soft_histogram(hu: Float[Tensor, " voxel"], centres: Float[Tensor, " bin"]) -> Float[Tensor, "voxel bin"]:
+    """Share of each HU bin in single voxels: linear between the two nearest centres, summing to 1."""
+    inside = hu.clamp(centres[0], centres[-1])
+    upper = torch.searchsorted(centres, inside).clamp(1, len(centres) - 1)
+    fraction = (inside - centres[upper - 1]) / (centres[upper] - centres[upper - 1])
+    shares = torch.zeros(len(hu), len(centres), dtype=hu.dtype, device=hu.device)
+    shares.scatter_(1, upper[:, None], fraction[:, None])
+    return shares.scatter_(1, upper[:, None] - 1, 1 - fraction[:, None])
+
+
+def organ_index(layer: Int[Tensor, "i j k"]) -> tuple[Int[Tensor, " voxel"], Int[Tensor, " voxel"]]:
+    """Flat indices of a layer's organ voxels and the organ of each, counted from 0."""
+    flat = layer.flatten()
+    index = flat.nonzero().squeeze(1)
+    return index, flat[index] - 1

@@ -1,0 +1,177 @@
+"""Answering questions about an encoded study: parse, embed the prompts, compare, decide. Needs no torch.
+
+A question costs the embedding of its prompts and a product with a few hundred numbers per organ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from CTGLIPLib.abnormalities import abnormality_named
+from CTGLIPLib.organs import PAPER_ORGANS, readable_name
+from CTGLIPLib.prompts import FindingPrompts, finding_prompts, free_text_prompts, organ_prompt
+from CTGLIPLib.questions import Question, parse_question
+from CTGLIPLib.results import (
+    Answer,
+    OrganRecognition,
+    OrganScore,
+    OrgansResult,
+    OrganState,
+    QueryAnswer,
+    QueryResult,
+)
+from CTGLIPLib.similarity import EncodesText, embed_texts, finding_score, finding_similarities, name_scores
+from CTGLIPLib.study import StudyEmbedding
+
+
+def answer_questions(study: StudyEmbedding, texts: Sequence[str], encoder: EncodesText) -> QueryResult:
+    """The answer to every question; a text that asks several things gives several answers.
+
+    Raises:
+        InputError: if a text is empty or asks nothing.
+    """
+    answers = [
+        _answer_organ(study, question, encoder)
+        if question.kind == "organ"
+        else _answer_finding(study, question, encoder)
+        for text in texts
+        for question in parse_question(text, study.organs)
+    ]
+    return QueryResult(study.study, study.model, study.segmentation, tuple(answers))
+
+
+def recognise_organs(study: StudyEmbedding, encoder: EncodesText) -> OrgansResult:
+    """Zero-shot organ recognition: every organ's five nearest of the 104 names.
+
+    Top-1 counts the measured organs whose mask has one of the 104 names.
+    """
+    names = [organ.name for organ in PAPER_ORGANS]
+    prompts = embed_texts(encoder, [organ_prompt(readable_name(name)) for name in names], study.text_mean)
+    rows = []
+    for name, state, embedding in zip(study.organs, study.states, study.embeddings, strict=True):
+        if np.isnan(embedding).any():
+            rows.append(OrganRecognition(name, state))
+            continue
+        similarity = prompts @ embedding
+        best = [(names[i], float(similarity[i])) for i in np.argsort(-similarity)[:5]]
+        rows.append(OrganRecognition(name, state, best[0][0], tuple(best)))
+    counted = [row for row in rows if row.predicted is not None and row.name in names]
+    top1 = float(np.mean([row.predicted == row.name for row in counted])) if counted else None
+    top5 = float(np.mean([row.name in dict(row.top5) for row in counted])) if counted else None
+    return OrgansResult(study.study, study.model, study.segmentation, tuple(rows), top1, top5, len(counted))
+
+
+def prompts_for(finding: str | None, phrase: str, organ: str) -> FindingPrompts:
+    """Positive and negative sentences for a finding in one organ.
+
+    Args:
+        finding: id in the catalogue; None asks for `phrase` as free text.
+        phrase: the finding in the user's words, worded positively.
+        organ: the organ's name.
+    """
+    return free_text_prompts(phrase, organ) if finding is None else finding_prompts(abnormality_named(finding), organ)
+
+
+def _answer_finding(study: StudyEmbedding, question: Question, encoder: EncodesText) -> QueryAnswer:
+    rows, positives, negatives = [], [], []
+    for organ in question.organs:
+        state, embedding = _organ(study, organ)
+        if embedding is None:
+            rows.append(_unmeasured(study, organ, state))
+            continue
+        prompts = prompts_for(question.finding, question.phrase, organ)
+        positives.extend(prompts.positive)
+        negatives.extend(prompts.negative)
+        similarity, normal = finding_similarities(
+            embedding,
+            embed_texts(encoder, prompts.positive, study.text_mean),
+            embed_texts(encoder, prompts.negative, study.text_mean),
+        )
+        score = finding_score(similarity - normal, study.score, question.finding)
+        rows.append(_measured(study, organ, state, similarity, score, normal))
+    scores = [row.score for row in rows if row.score is not None]
+    answer: Answer = "unanswerable"
+    if scores:
+        answer = "found" if max(scores) >= study.score.threshold else "not_found"
+    return _build(question, answer, study.score.threshold, (positives, negatives), rows)
+
+
+def _answer_organ(study: StudyEmbedding, question: Question, encoder: EncodesText) -> QueryAnswer:
+    """An organ is found where a mask of that name is; without one, every mask is compared with the name."""
+    named = [organ for organ in question.organs if organ in study.organs]
+    searched = named or list(study.organs)
+    names = list(dict.fromkeys([organ.name for organ in PAPER_ORGANS] + list(question.organs)))
+    prompts = [organ_prompt(readable_name(name)) for name in names]
+    texts = embed_texts(encoder, prompts, study.text_mean)
+    asked = [names.index(organ) for organ in question.organs]
+    rows = []
+    for organ in searched:
+        state, embedding = _organ(study, organ)
+        if embedding is None:
+            rows.append(_unmeasured(study, organ, state))
+            continue
+        similarity = texts @ embedding
+        score = name_scores(similarity, study.score.temperature)[asked].max()
+        rows.append(_measured(study, organ, state, float(similarity[asked].max()), float(score)))
+    rows += [_unmeasured(study, organ, "absent") for organ in question.organs if organ not in study.organs]
+    measured = [row for row in rows if row.score is not None]
+    answer: Answer = "unanswerable"
+    if named and measured:
+        answer = "found"
+    elif measured:
+        answer = "found" if max(row.score or 0.0 for row in measured) >= study.score.threshold else "not_found"
+    threshold = None if named else study.score.threshold
+    return _build(question, answer, threshold, ([prompts[i] for i in asked], []), rows)
+
+
+def _organ(study: StudyEmbedding, organ: str) -> tuple[OrganState, np.ndarray | None]:
+    """State and embedding of an organ; no embedding where it was not measured."""
+    if organ not in study.organs:
+        return "absent", None
+    index = study.organs.index(organ)
+    embedding = study.embeddings[index]
+    return study.states[index], None if np.isnan(embedding).any() else embedding
+
+
+def _measured(
+    study: StudyEmbedding, organ: str, state: OrganState, similarity: float, score: float, normal: float | None = None
+) -> OrganScore:
+    volume, centroid = _place(study, organ)
+    return OrganScore(organ, readable_name(organ), state, similarity, score, volume, centroid, normal)
+
+
+def _unmeasured(study: StudyEmbedding, organ: str, state: OrganState) -> OrganScore:
+    volume, centroid = _place(study, organ)
+    return OrganScore(organ, readable_name(organ), state, None, None, volume, centroid)
+
+
+def _place(study: StudyEmbedding, organ: str) -> tuple[float, tuple[float, float, float] | None]:
+    if organ not in study.organs:
+        return 0.0, None
+    index = study.organs.index(organ)
+    r, a, s = study.centroid_ras_mm[index]
+    return float(study.volume_ml[index]), None if np.isnan(r) else (float(r), float(a), float(s))
+
+
+def _build(
+    question: Question,
+    answer: Answer,
+    threshold: float | None,
+    prompts: tuple[list[str], list[str]],
+    rows: list[OrganScore],
+) -> QueryAnswer:
+    return QueryAnswer(
+        text=question.text,
+        kind=question.kind,
+        finding=question.finding,
+        negated=question.negated,
+        organs_asked=question.organs,
+        answer=answer,
+        threshold=threshold,
+        positive_prompts=tuple(dict.fromkeys(prompts[0])),
+        negative_prompts=tuple(dict.fromkeys(prompts[1])),
+        organs=tuple(rows),
+        phrase=question.phrase,
+    )

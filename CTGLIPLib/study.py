@@ -1,0 +1,144 @@
+"""The study file: what the network made of one scan, enough to answer any further question without the CT."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from CTGLIPLib.config import ScoreConfig, TextConfig, from_dict, to_dict
+from CTGLIPLib.errors import CheckpointError, ConfigError
+from CTGLIPLib.files import whole_file
+from CTGLIPLib.geometry import Grid
+from CTGLIPLib.results import ModelInfo, OrganState, SegmentationInfo, StudyInfo
+from CTGLIPLib.volume import Segmentation, Volume
+
+SCHEMA_VERSION = 1
+SUFFIX = ".ctglip"
+
+
+@dataclass(frozen=True, eq=False)
+class StudyEmbedding:
+    """Organ embeddings of one scan, with what the answers need to say where they come from.
+
+    Attributes:
+        study, model, segmentation: as they appear in results.
+        content_sha256: hash of the CT's and the masks' voxels and grids.
+        organs: names of the organs of the segmentation.
+        states: state of each.
+        volume_ml: float64, shape (organ,), of the mask on its own grid.
+        centroid_ras_mm: float64, shape (organ, 3).
+        embeddings: float32, unit norm, shape (organ, dim); NaN where the organ was not measured.
+        text_mean: float32, shape (dim,), subtracted from text embeddings before they are compared.
+        text: the text encoder that the model was trained with.
+        score: how similarities become scores and answers.
+    """
+
+    study: StudyInfo
+    model: ModelInfo
+    segmentation: SegmentationInfo
+    content_sha256: str
+    organs: tuple[str, ...]
+    states: tuple[OrganState, ...]
+    volume_ml: np.ndarray
+    centroid_ras_mm: np.ndarray
+    embeddings: np.ndarray
+    text_mean: np.ndarray
+    text: TextConfig
+    score: ScoreConfig
+
+
+def content_sha256(volume: Volume, segmentation: Segmentation) -> str:
+    """Hash of everything that the organ embeddings depend on besides the model."""
+    digest = hashlib.sha256()
+    grids: tuple[Grid, ...] = (volume.grid, segmentation.grid)
+    for grid in grids:
+        digest.update(np.array(grid.shape_ijk).tobytes() + np.round(grid.affine, 6).tobytes())
+    for array in (volume.array, segmentation.layers):
+        digest.update(str(array.dtype).encode() + np.ascontiguousarray(array).data)
+    digest.update(json.dumps(segmentation.names).encode())
+    return digest.hexdigest()
+
+
+def save_study(study: StudyEmbedding, path: Path) -> None:
+    """Write a study file (a zip of numpy arrays and one JSON text; no pickle)."""
+    facts = {
+        "schema_version": SCHEMA_VERSION,
+        "study": dataclasses.asdict(study.study),
+        "model": dataclasses.asdict(study.model),
+        "segmentation": dataclasses.asdict(study.segmentation),
+        "content_sha256": study.content_sha256,
+        "organs": study.organs,
+        "states": study.states,
+        "text": to_dict(study.text),
+        "score": to_dict(study.score),
+    }
+    with whole_file(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(
+            file,
+            facts=np.frombuffer(json.dumps(facts).encode(), dtype=np.uint8),
+            volume_ml=study.volume_ml,
+            centroid_ras_mm=study.centroid_ras_mm,
+            embeddings=study.embeddings,
+            text_mean=study.text_mean,
+        )
+
+
+def load_study(path: Path) -> StudyEmbedding:
+    """Read a study file.
+
+    Raises:
+        CheckpointError: if it is missing, no study file, damaged, or of a newer schema.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            facts = json.loads(file["facts"].tobytes())
+            arrays = {name: file[name] for name in ("volume_ml", "centroid_ras_mm", "embeddings", "text_mean")}
+        if facts["schema_version"] > SCHEMA_VERSION:
+            msg = f"{path} has study schema {facts['schema_version']}, this CT-GLIP reads up to {SCHEMA_VERSION}. Update CT-GLIP."
+            raise CheckpointError(msg)
+        return StudyEmbedding(
+            study=StudyInfo(**_tuples(facts["study"])),
+            model=ModelInfo(**facts["model"]),
+            segmentation=SegmentationInfo(**facts["segmentation"]),
+            content_sha256=facts["content_sha256"],
+            organs=tuple(facts["organs"]),
+            states=tuple(facts["states"]),
+            text=from_dict(TextConfig, facts["text"]),
+            score=from_dict(ScoreConfig, facts["score"]),
+            **arrays,
+        )
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, ConfigError) as error:
+        msg = f"Expected a study file written by `ctglip encode` at {path}: {error!r}. Encode the CT again."
+        raise CheckpointError(msg) from error
+
+
+def require_model(study: StudyEmbedding, model: ModelInfo) -> None:
+    """Refuse a study that another model encoded.
+
+    Raises:
+        CheckpointError: naming both models.
+    """
+    if study.model.sha256 != model.sha256:
+        msg = (
+            f"The study was encoded by model {study.model.name} ({study.model.sha256[:12]}), "
+            f"but model {model.name} ({model.sha256[:12]}) is asked. Encode the CT again with it."
+        )
+        raise CheckpointError(msg)
+
+
+def is_study_file(path: Path) -> bool:
+    """Whether a path looks like a study file, by its ending."""
+    return path.suffix == SUFFIX
+
+
+def _tuples(values: dict[str, object]) -> dict[str, object]:
+    def freeze(value: object) -> object:
+        return tuple(freeze(item) for item in value) if isinstance(value, list) else value
+
+    return {key: freeze(value) for key, value in values.items()}
