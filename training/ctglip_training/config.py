@@ -1,0 +1,143 @@
+"""Typed, frozen choices of a training run, read from a TOML file and kept whole in every checkpoint."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from CTGLIPLib.config import ModelConfig, PreprocessConfig, TextConfig, from_dict
+from CTGLIPLib.errors import ConfigError
+from CTGLIPLib.organs import ORGANS
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+Method = Literal["ct-glip", "vanilla-clip"]
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where the patients come from.
+
+    Attributes:
+        pool: folder of prepared patients (`ctglip-train simulate`).
+        hold_out: subjects of the pool that this run must never see.
+        crop_voxels: edge of the crops that are trained on, in voxels of the model's spacing.
+        seed: of every random choice; choice number n of step s depends on (seed, s, n) alone.
+    """
+
+    pool: str = "runs/pool"
+    hold_out: tuple[str, ...] = ()
+    crop_voxels: int = 72
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "hold_out", tuple(self.hold_out))
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Which losses, and their weights.
+
+    Attributes:
+        anatomy: weight of Eq. 2.
+        diagnosis: weight of Eq. 3.
+        segmentation: weight of cross-entropy + Dice.
+        own_negatives: weight of our loss of each organ's text against false ones about that organ; 0 = the paper.
+        dictionary_texts: T, abnormal texts drawn from the dictionary for each normal organ.
+        dictionary_size: entries of the abnormality dictionary.
+        segmentation_voxels: voxels of a crop that the segmentation loss looks at.
+        learn_temperature: learn tau from 0.07 on; False keeps 0.07.
+        centre_texts: subtract the mean text embedding, which widens the margins between alike sentences.
+    """
+
+    anatomy: float = 0.5
+    diagnosis: float = 0.5
+    segmentation: float = 1.0
+    own_negatives: float = 0.0
+    dictionary_texts: int = 2
+    dictionary_size: int = 512
+    segmentation_voxels: int = 20_000
+    learn_temperature: bool = True
+    centre_texts: bool = True
+
+
+@dataclass(frozen=True)
+class OptimConfig:
+    """The optimiser: Adam with a cosine from `lr` to `final_lr` in each stage (the paper's values).
+
+    Attributes:
+        lr: first learning rate.
+        final_lr: last learning rate.
+        weight_decay: L2 penalty of Adam.
+        clip_norm: largest gradient norm.
+        batch: patients a step.
+        segmentation_steps: steps of stage 1.
+        contrast_steps: steps of stage 2.
+        head_steps: further steps of stage 2 in which only the projection learns, from descriptors of whole patients
+            computed once: thousands in a minute, for machines on which stage 2 must be short. 0 = the paper.
+        head_batch: patients a step of those.
+    """
+
+    lr: float = 1e-3
+    final_lr: float = 1e-6
+    weight_decay: float = 3e-5
+    clip_norm: float = 5.0
+    batch: int = 8
+    segmentation_steps: int = 1000
+    contrast_steps: int = 1000
+    head_steps: int = 0
+    head_batch: int = 8
+
+    @property
+    def steps(self) -> int:
+        """Steps of all stages."""
+        return self.segmentation_steps + self.contrast_steps + self.head_steps
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One training run.
+
+    Attributes:
+        name: of the model that it makes.
+        method: "ct-glip" (organ by organ) or "vanilla-clip" (whole image and whole report).
+        init_from: "" for random weights, "nnunet:FOLDER" for an nnU-Net v2 results folder, or "run:FOLDER" for the
+            weights of another run of the same network.
+        save_every: steps between checkpoints.
+        model: the network; an empty `segmentation_organs` becomes the whole vocabulary.
+    """
+
+    name: str = "unnamed"
+    method: Method = "ct-glip"
+    init_from: str = ""
+    save_every: int = 50
+    data: DataConfig = DataConfig()
+    preprocess: PreprocessConfig = PreprocessConfig()
+    model: ModelConfig = ModelConfig()
+    text: TextConfig = TextConfig()
+    loss: LossConfig = LossConfig()
+    optim: OptimConfig = OptimConfig()
+
+    def __post_init__(self) -> None:
+        if not self.model.segmentation_organs:
+            names = tuple(organ.name for organ in ORGANS)
+            object.__setattr__(self, "model", replace(self.model, segmentation_organs=names))
+
+
+def read_config(path: Path) -> TrainConfig:
+    """The run that a TOML file describes; it names only what differs from the defaults.
+
+    Raises:
+        ConfigError: if the file is missing, no TOML, or has unknown keys or values.
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        msg = f"Expected a TOML file with a training run at {path}: {error}. See training/configs for examples."
+        raise ConfigError(msg) from error
+    return from_dict(TrainConfig, values, where=path.name)

@@ -1,0 +1,41 @@
+"""A finished run as a model folder that `ctglip` loads."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import torch
+
+from ctglip_training.config import TrainConfig
+from CTGLIPLib.checkpoint import ModelFolder, load_network, open_model_folder, save_model
+from CTGLIPLib.config import Config, ScoreConfig
+from CTGLIPLib.model import GroundedEncoder
+
+
+def export_model(config: TrainConfig, network: GroundedEncoder, folder: Path) -> ModelFolder:
+    """Write the run's network with a paper-like score (the larger similarity wins) and a card that says so."""
+    with torch.no_grad():
+        temperature = float(network.temperature)
+    score = ScoreConfig(slope=1.0 / temperature, temperature=temperature)
+    inference = Config(config.name, config.preprocess, config.model, config.text, score)
+    return save_model(folder, inference, network, _card(config))
+
+
+def _card(config: TrainConfig) -> str:
+    held_out = ", ".join(config.data.hold_out) or "none"
+    return (
+        f"# {config.name}\n\nResearch software, not a medical device. Trained by `ctglip-train pretrain`, method "
+        f"{config.method}, on the pool {Path(config.data.pool).name}; subjects held out: {held_out}. Not calibrated.\n"
+    )
+
+
+def load_run_model(run: Path) -> tuple[ModelFolder, GroundedEncoder]:
+    """The exported model of a run folder."""
+    folder = open_model_folder(run / "model")
+    return folder, load_network(folder)
+
+
+def with_score(folder: ModelFolder, score: ScoreConfig) -> Config:
+    """The model's configuration with another way to score."""
+    return dataclasses.replace(folder.config, score=score)

@@ -1,0 +1,41 @@
+"""Figures of merit with their uncertainty."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+
+def auc(scores: np.ndarray, truth: np.ndarray) -> float:
+    """Area under the ROC curve; NaN unless both classes occur. Ties count half (Mann and Whitney 1947).
+
+    Args:
+        scores: shape (case,), larger means more likely positive.
+        truth: bool, shape (case,).
+    """
+    positive, negative = scores[truth], scores[~truth]
+    if len(positive) == 0 or len(negative) == 0:
+        return float("nan")
+    larger = (positive[:, None] > negative[None]).mean()
+    return float(larger + 0.5 * (positive[:, None] == negative[None]).mean())
+
+
+def bootstrap_interval(
+    groups: np.ndarray, statistic: Callable[[np.ndarray], float], repeats: int = 500, seed: int = 0
+) -> tuple[float, float]:
+    """2.5th and 97.5th percentile of a statistic under resampling of whole groups (patients).
+
+    Args:
+        groups: group of each case, shape (case,).
+        statistic: takes indices of cases, returns a number.
+        repeats: number of resamplings.
+        seed: of the resampling.
+    """
+    rng = np.random.default_rng(seed)
+    members = [np.flatnonzero(groups == g) for g in np.unique(groups)]
+    values = []
+    for _ in range(repeats):
+        drawn = rng.integers(len(members), size=len(members))
+        values.append(statistic(np.concatenate([members[d] for d in drawn])))
+    return float(np.nanpercentile(values, 2.5)), float(np.nanpercentile(values, 97.5))

@@ -1,0 +1,150 @@
+"""Batch -> named losses, for the two stages of CT-GLIP and for the vanilla-CLIP baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ctglip_training.config import LossConfig
+from ctglip_training.losses import (
+    global_contrastive_loss,
+    grounded_contrastive_loss,
+    own_negatives_loss,
+    segmentation_loss,
+)
+from ctglip_training.samples import Sample
+from ctglip_training.texts import OrganTexts, TextTable
+from CTGLIPLib.model import GroundedEncoder, organ_index
+from CTGLIPLib.organ_geometry import GEOMETRY_FEATURES
+from CTGLIPLib.pooling import OrganPool, voxel_rows
+
+Losses = dict[str, Tensor]
+Embed = Callable[[Sequence[str]], Tensor]
+
+
+class Task:
+    """Computes the losses of one batch.
+
+    Args:
+        model: the network.
+        table: embeddings of texts.
+        text_mean: subtracted from every text embedding, shape (dim,).
+        config: weights of the losses.
+    """
+
+    def __init__(self, model: GroundedEncoder, table: TextTable, text_mean: Tensor, config: LossConfig) -> None:
+        self._model, self._table, self._mean, self._config = model, table, text_mean, config
+
+    def embed(self, texts: Sequence[str]) -> Tensor:
+        """Text embeddings as they are contrasted: centred, unit norm, shape (text, dim)."""
+        return functional.normalize(self._table(texts) - self._mean, dim=1)
+
+    def segmentation(self, batch: Sequence[Sample], generator: torch.Generator) -> Losses:
+        """Stage 1: which organ each voxel belongs to."""
+        return _mean([{"segmentation_loss": self._segment(s, self._features(s), generator)} for s in batch])
+
+    def grounded(self, batch: Sequence[Sample], generator: torch.Generator) -> Losses:
+        """Stage 2: Eq. 2 + Eq. 3 + segmentation, and our loss against false texts of the same organ."""
+        return _mean([self._grounded_one(sample, generator) for sample in batch if len(sample.organs) > 1])
+
+    def whole_image(self, batch: Sequence[Sample], generator: torch.Generator) -> Losses:
+        """Stage 2 of the baseline: whole images against whole reports, and segmentation."""
+        features = [self._features(sample) for sample in batch]
+        no_geometry = torch.zeros(1, GEOMETRY_FEATURES)
+        descriptors = [self.pool(s, f, s.body[None].long(), no_geometry) for s, f in zip(batch, features, strict=True)]
+        losses = _mean(
+            [{"segmentation_loss": self._segment(s, f, generator)} for s, f in zip(batch, features, strict=True)]
+        )
+        return {**losses, **self.contrast_whole(torch.cat(descriptors), [sample.texts.report for sample in batch])}
+
+    def total(self, losses: Losses) -> Tensor:
+        """The weighted sum (Eq. 4)."""
+        weights = {
+            "anatomy_loss": self._config.anatomy,
+            "diagnosis_loss": self._config.diagnosis,
+            "segmentation_loss": self._config.segmentation,
+            "own_negatives_loss": self._config.own_negatives,
+            "global_loss": 1.0,
+        }
+        return torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
+
+    def pool(self, sample: Sample, features: Tensor, layers: Tensor, geometry: Tensor) -> Tensor:
+        """Descriptors of the organs of `layers`, shape (organ, descriptor), given their geometry (organ, 8)."""
+        pool = OrganPool(len(geometry))
+        for layer in layers:
+            index, organ = organ_index(layer)
+            channels = self._model.voxel_channels(voxel_rows(features, index), sample.intensity.flatten()[index])
+            pool.add(channels, organ, torch.ones(len(index)))
+        return self._model.descriptor(pool.means(), geometry)
+
+    def contrast(self, descriptor: Tensor, texts: OrganTexts) -> Losses:
+        """Eq. 2, Eq. 3 and our own-negatives loss for the organs of one patient, from their descriptors."""
+        organs = self._model.project(descriptor)
+        losses: Losses = {}
+        if self._config.anatomy:
+            losses["anatomy_loss"] = grounded_contrastive_loss(organs, self.embed(texts.anatomy), self._temperature)
+        if self._config.diagnosis:
+            diagnosis = self.embed(texts.diagnosis)
+            extra = self.embed(texts.extra) if texts.extra else None
+            same = torch.tensor([[a == b for b in texts.diagnosis] for a in texts.diagnosis])
+            losses["diagnosis_loss"] = grounded_contrastive_loss(organs, diagnosis, self._temperature, extra, same)
+            if self._config.own_negatives:
+                losses["own_negatives_loss"] = self._own_negatives(organs, diagnosis, texts.own_negatives)
+        return losses
+
+    def contrast_whole(self, descriptors: Tensor, reports: Sequence[str]) -> Losses:
+        """Vanilla CLIP's loss between whole images, shape (batch, descriptor), and whole reports."""
+        images = self._model.project(descriptors)
+        return {"global_loss": global_contrastive_loss(images, self.embed(reports), self._temperature)}
+
+    def head(self, descriptors: Sequence[Tensor], texts: Sequence[OrganTexts]) -> Losses:
+        """The last stage: only the projection learns, from descriptors of whole patients computed once."""
+        return _mean([self.contrast(d, t) for d, t in zip(descriptors, texts, strict=True) if len(d) > 1])
+
+    def _grounded_one(self, sample: Sample, generator: torch.Generator) -> Losses:
+        features = self._features(sample)
+        descriptor = self.pool(sample, features, sample.layers, sample.geometry)
+        losses = self.contrast(descriptor, sample.texts)
+        return {"segmentation_loss": self._segment(sample, features, generator), **losses}
+
+    def _own_negatives(self, organs: Tensor, diagnosis: Tensor, negatives: Sequence[tuple[str, ...]]) -> Tensor:
+        """Our loss over the organs that false texts are known for."""
+        asked = [i for i, group in enumerate(negatives) if group]
+        if not asked:
+            return organs.new_zeros(())
+        flat = self.embed([text for i in asked for text in negatives[i]])
+        grouped = flat.reshape(len(asked), -1, flat.shape[1])
+        return own_negatives_loss(organs[asked], diagnosis[asked], grouped, self._temperature)
+
+    def _features(self, sample: Sample) -> Tensor:
+        return self._model.features(sample.image[None])[0]
+
+    def _segment(self, sample: Sample, features: Tensor, generator: torch.Generator) -> Tensor:
+        """Segmentation loss on random voxels, half of them in organs."""
+        classes = torch.tensor([0, *(self._class_of(organ) for organ in sample.organs)])
+        labels = classes[sample.layers.amax(dim=0).flatten()]
+        half = self._config.segmentation_voxels // 2
+        everywhere = torch.randint(len(labels), (half,), generator=generator)
+        inside = labels.nonzero().squeeze(1)
+        if len(inside):
+            inside = inside[torch.randint(len(inside), (half,), generator=generator)]
+        index = torch.cat([everywhere, inside])
+        return segmentation_loss(self._model.segment(voxel_rows(features, index)), labels[index])
+
+    def _class_of(self, organ: str) -> int:
+        names = self._model.config.segmentation_organs
+        return names.index(organ) + 1 if organ in names else 0
+
+    @property
+    def _temperature(self) -> Tensor:
+        tau = self._model.temperature
+        return tau if self._config.learn_temperature else tau.detach()
+
+
+def _mean(losses: Sequence[Losses]) -> Losses:
+    """Mean of each named loss over samples."""
+    names = losses[0] if losses else {}
+    return {name: torch.stack([loss[name] for loss in losses]).mean() for name in names}
