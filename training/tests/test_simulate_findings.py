@@ -151,7 +151,7 @@ def test_the_pole_in_a_kidneys_sentence_is_where_the_lesion_lies(abdomen: Patien
     heights = abdomen.volume.grid.to_ras(np.argwhere(abdomen.segmentation.mask(KIDNEY_LEFT)))[:, 2]
     middle = (heights.min() + heights.max()) / 2
     seen = set()
-    for seed in range(16):
+    for seed in range(24):
         finding = made(abdomen, "renal_cyst", KIDNEY_LEFT, seed).findings[0]
         for pole, sign in (("upper pole", 1), ("lower pole", -1)):
             if pole in finding.sentence:

@@ -84,12 +84,13 @@ def kidney_stone(patient: Patient, organ: str, rng: np.random.Generator) -> Pati
     count = 1 if rng.random() < 0.6 else int(rng.integers(2, 4))
     smallest = max(3.0, 1.1 * max(region.grid.spacing_mm))
     diameters = np.sort(rng.uniform(smallest, 15.0 if count == 1 else 8.0, count))[::-1]
+    level = float(np.median(region.ct_hu[region.mask]))
     stones: list[Lesion] = []
     for diameter in diameters:
         centre = random_voxel(open_places, region, rng)
         if centre is None:
             break
-        hu = float(rng.uniform(max(200.0, 900 - 80 * diameter), 1200))
+        hu = float(rng.uniform(max(200.0, 900 - 80 * diameter, level + 200), 1200))
         stones.append(Lesion(centre, float(diameter) * 0.8, blob(float(diameter) / 2, 0.18, rng), hu))
         gap = np.linalg.norm(region.points_ras - centre.astype(np.float32), axis=-1)
         open_places = open_places & (gap > 2 * diameter)
@@ -174,7 +175,7 @@ def _dependent_place(
 
 
 def aortic_calcification(patient: Patient, organ: str, rng: np.random.Generator) -> Patient | None:
-    """Four to fourteen thin plaques, 1 to 4 mm thick and 300 to 900 HU, lying on the inside of the aorta's wall."""
+    """Four to fourteen plaques inside the aorta's wall, 1 to 4 mm thick, 300 to 900 HU or well above blood."""
     region = organ_region(patient, organ, minimum_ml=10.0)
     if region is None:
         return None
@@ -238,4 +239,6 @@ def _plaque(
         shell = np.abs(depth + thickness_mm * 0.3) - thickness_mm / 2
         return np.maximum(shell, body(points * stretch))
 
-    return Lesion(centre_ras, max(across, along) * 1.4, distance, float(rng.uniform(300, 900)), 0.8)
+    lumen_hu = float(np.median(region.ct_hu[region.mask]))
+    hu = max(float(rng.uniform(300, 900)), lumen_hu + float(rng.uniform(200, 500)))
+    return Lesion(centre_ras, max(across, along) * 1.4, distance, hu, 0.8)

@@ -18,7 +18,7 @@ from ctglip_training.simulate.lesions import (
 )
 from ctglip_training.simulate.patient import Patient, SimulatedFinding
 from ctglip_training.simulate.region import Region, centre_details, is_enhanced, organ_region, with_finding
-from ctglip_training.simulate.sentences import lobe_part, organ_text, sentence, size_text
+from ctglip_training.simulate.sentences import lobe_part, lobe_text, organ_text, sentence, size_text
 from ctglip_training.simulate.shapes import Shape, blob, ellipsoid, plate, random_axes, spiculated
 
 NODULE_KINDS = ("solid", "spiculated", "part-solid")
@@ -28,8 +28,9 @@ AERATED_HU = -500.0
 def lung_and_rim(region: Region, lobes: tuple[str, ...]) -> np.ndarray:
     """The lobes and the unlabelled half-aerated voxels between them and their surroundings, bool."""
     lung = region.mask_of(lobes)
-    rim = ndimage.binary_dilation(lung, iterations=2) & region.free & (region.ct_hu < -150)
-    return lung | rim
+    near = np.logical_and(ndimage.binary_dilation(lung), region.ct_hu < -60)
+    further = np.logical_and(ndimage.binary_dilation(lung, iterations=2), region.ct_hu < -150)
+    return lung | (region.free & (near | further))
 
 
 def pulmonary_nodule(patient: Patient, organ: str, rng: np.random.Generator) -> Patient | None:
@@ -106,7 +107,7 @@ def _airspace_disease(
     region = organ_region(patient, organ, minimum_ml=60.0)
     if region is None:
         return None
-    opacity = _opacity(region, rng, edge=0.5 if halo else 0.25)
+    opacity = _opacity(region, rng, edge=1.0 if halo else 0.55)
     if opacity is None:
         return None
     share, centre, radius_mm = opacity
@@ -127,7 +128,7 @@ def ground_glass(patient: Patient, organ: str, rng: np.random.Generator) -> Pati
     region = organ_region(patient, organ, minimum_ml=60.0)
     if region is None:
         return None
-    opacity = _opacity(region, rng, edge=0.45)
+    opacity = _opacity(region, rng, edge=0.9)
     if opacity is None:
         return None
     share, centre, _ = opacity
@@ -149,7 +150,7 @@ def _opacity(region: Region, rng: np.random.Generator, edge: float) -> tuple[np.
     radius = float(np.clip(rng.uniform(0.55, 1.15) * largest, 14, 55))
     form = ellipsoid(radius * np.exp(rng.normal(0, 0.2, 3)), random_axes(rng))
     gap = form(region.points_ras - centre.astype(np.float32)) / radius
-    rough = 0.28 * texture(region.grid, 14.0, rng) + 0.1 * texture(region.grid, 5.0, rng)
+    rough = 0.2 * texture(region.grid, 20.0, rng) + 0.12 * texture(region.grid, 8.0, rng)
     inside = smoothstep(0.5 - (gap + rough) / edge)
     share = inside * soft(lung_and_rim(region, (region.organ,)), 0.4)
     if float((share > 0.5).sum()) * region.grid.voxel_volume_ml < 4.0:
@@ -181,7 +182,13 @@ def _opacity_finding(
     rng: np.random.Generator,
 ) -> SimulatedFinding:
     share, centre, hu = drawn
-    text = sentence(abnormality, rng, organ=organ_text(region.organ, rng), place=lobe_part(region, centre))
+    text = sentence(
+        abnormality,
+        rng,
+        organ=organ_text(region.organ, rng),
+        lobe=lobe_text(region.organ),
+        place=lobe_part(region, centre),
+    )
     volume = float((share > 0.5).sum()) * region.grid.voxel_volume_ml
     details = {"attenuation_hu": hu, "volume_ml": volume, "share_of_lobe": volume / region.volume_ml}
     return SimulatedFinding(abnormality, region.organ, text, details)
@@ -193,11 +200,7 @@ def emphysema(patient: Patient, organ: str, rng: np.random.Generator) -> Patient
     if region is None:
         return None
     broad = bool(rng.random() < 0.35)
-    scale = max(float(rng.uniform(22, 45) if broad else rng.uniform(6, 11)), 2.5 * max(region.grid.spacing_mm))
-    field = texture(region.grid, scale, rng) + (0.6 * texture(region.grid, 45.0, rng) if not broad else 0)
-    wanted = float(rng.uniform(0.4, 0.75) if broad else rng.uniform(0.2, 0.4))
-    threshold = float(np.quantile(field[region.mask], 1 - wanted))
-    lost = smoothstep(0.5 + (field - threshold) / (0.9 if broad else 0.5))
+    lost = _broad_loss(region, rng) if broad else _spots(region, rng)
     smooth = ndimage.gaussian_filter(region.ct_hu, 0.7)
     parenchyma = np.clip((-550 - smooth) / 150, 0, 1)
     share = lost * parenchyma * soft(region.mask)
@@ -208,9 +211,33 @@ def emphysema(patient: Patient, organ: str, rng: np.random.Generator) -> Patient
     low = float((ct_hu[region.mask] < -950).mean())
     if low - float((region.ct_hu[region.mask] < -950).mean()) < 0.05:
         return None
-    text = sentence("emphysema", rng, organ=organ_text(organ, rng))
+    kind = "panlobular" if broad else "centrilobular"
+    text = sentence("emphysema", rng, organ=organ_text(organ, rng), lobe=lobe_text(organ), kind=kind)
     details = {"share_below_minus_950": low, "attenuation_hu": hu}
     return with_finding(patient, region, ct_hu, region.layers, SimulatedFinding("emphysema", organ, text, details))
+
+
+def _broad_loss(region: Region, rng: np.random.Generator) -> np.ndarray:
+    """Share of lost tissue over large, ill-defined areas of the lobe."""
+    field = texture(region.grid, float(rng.uniform(30, 60)), rng) + 0.3 * texture(region.grid, 8.0, rng)
+    threshold = float(np.quantile(field[region.mask], 1 - rng.uniform(0.4, 0.75)))
+    return smoothstep(0.5 + (field - threshold) / 2.0)
+
+
+def _spots(region: Region, rng: np.random.Generator) -> np.ndarray:
+    """Share of lost tissue in round holes of 3 to 12 mm, denser in some parts of the lobe than in others."""
+    wanted = rng.uniform(0.2, 0.4)
+    radius_mm = float(rng.uniform(2.0, 4.0)) + 0.5 * max(region.grid.spacing_mm)
+    chance = np.exp(0.9 * texture(region.grid, 40.0, rng)) * region.mask
+    per_spot = 4 / 3 * np.pi * radius_mm**3 * 1.6 / (region.grid.voxel_volume_ml * 1000)
+    chance *= wanted * region.mask.sum() / per_spot / chance.sum()
+    seeds = rng.random(chance.shape) < chance
+    if not seeds.any():
+        return np.zeros(chance.shape, dtype=np.float32)
+    sizes = radius_mm * rng.uniform(0.6, 1.5, chance.shape).astype(np.float32)
+    gap, nearest = ndimage.distance_transform_edt(~seeds, sampling=region.grid.spacing_mm, return_indices=True)  # type: ignore[misc]
+    edge_mm = 1.5 + max(region.grid.spacing_mm)
+    return smoothstep(0.5 - (gap - sizes[tuple(nearest)] + texture(region.grid, 6.0, rng)) / edge_mm)
 
 
 def atelectasis(patient: Patient, organ: str, rng: np.random.Generator) -> Patient | None:

@@ -23,6 +23,8 @@ HEART_PARTS = (
 )
 SKIN_HU = -400.0
 COARSE_MM = 5.0
+RESTORED = 0.3
+"""Share of the lost noise variance that is added: magnified noise is still there, only coarser."""
 STILL_VOXELS = 0.01
 """What moves less keeps its HU to the last digit."""
 BONES = ("rib_", "vertebrae_", "sternum", "sacrum", "hip_")
@@ -204,7 +206,7 @@ def _deformed_ct(region: Region, body: np.ndarray, source: np.ndarray, rng: np.r
     before, grown = local_noise(region.ct_hu, body), _at(body.astype(np.float32), source, 1) > 0.5
     lost = before.std_hu**2 - local_noise(ct_hu, grown).std_hu ** 2
     if lost > 0:
-        extra = correlated_noise(body.shape, before.width_voxels, rng) * np.float32(np.sqrt(0.5 * lost))
+        extra = correlated_noise(body.shape, before.width_voxels, rng) * np.float32(np.sqrt(RESTORED * lost))
         ct_hu = ct_hu + extra * smoothstep(shift) * (ct_hu > SKIN_HU)
     return np.where(shift > STILL_VOXELS, ct_hu, region.ct_hu)
 

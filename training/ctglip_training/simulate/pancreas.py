@@ -50,6 +50,7 @@ def pancreatic_duct_stone(patient: Patient, organ: str, rng: np.random.Generator
     if region is None:
         return None
     line = _middle_line(region)
+    level = float(np.median(region.ct_hu[region.mask]))
     smallest = max(2.0, 0.9 * max(region.grid.spacing_mm))
     count = int(rng.integers(4, 15))
     diameters = np.sort(smallest + rng.exponential(1.2, count).clip(0, 4))[::-1]
@@ -58,7 +59,7 @@ def pancreatic_duct_stone(patient: Patient, organ: str, rng: np.random.Generator
         centre = random_voxel(line, region, rng)
         if centre is None:
             return None
-        hu = float(rng.uniform(300, 800))
+        hu = max(float(rng.uniform(300, 800)), level + 350)
         stones.append(Lesion(centre, float(diameter) * 0.8, blob(float(diameter) / 2, 0.2, rng), hu))
     noise = local_noise(region.ct_hu, region.mask)
     ct_hu, _ = draw(region, stones, noise, rng, soft(region.mask))

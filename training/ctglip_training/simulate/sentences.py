@@ -111,13 +111,13 @@ TEMPLATES: dict[str, tuple[str, ...]] = {
         "[Consolidation|Airspace consolidation|Dense consolidation] in the {organ} with air bronchograms.",
         "[Patchy|Confluent|Lobar] airspace [opacity|consolidation] of the {organ}.",
         "[Airspace filling|Consolidated lung|Dense opacification] in the {place} {organ}[ with air bronchograms|].",
-        "{Organ} [consolidation|airspace consolidation].",
+        "{Lobe} [consolidation|airspace consolidation].",
     ),
     "pneumonia": (
         "[Pneumonia|Lobar pneumonia|Bronchopneumonia] [in|of] the {organ}.",
         "[Pneumonic|Infective|Infectious] [infiltrate|consolidation] in the {organ}[ with surrounding ground glass|].",
         "[Patchy|Ill-defined] opacities in the {place} {organ}, [suspicious for|in keeping with|consistent with] [infection|pneumonia].",
-        "{Organ} pneumonia.",
+        "{Lobe} pneumonia.",
     ),
     "lung_opacity": (
         "[Patchy|Focal|Hazy] ground-glass [opacity|opacities|opacification] in the {organ}.",
@@ -125,10 +125,10 @@ TEMPLATES: dict[str, tuple[str, ...]] = {
         "[Increased hazy attenuation|Ground-glass infiltrate] in the {organ}.",
     ),
     "emphysema": (
-        "[Centrilobular|Moderate|Marked] emphysema in the {organ}.",
+        "[{Kind}|Moderate|Marked] emphysema in the {organ}.",
         "[Emphysematous change|Emphysematous destruction|Emphysema] of the {organ}.",
         "[Multiple|Scattered] areas of [low attenuation|lung destruction] in the {organ}, [consistent with|in keeping with] emphysema.",
-        "{Organ} emphysema.",
+        "{Lobe} emphysema.",
     ),
     "pleural_effusion": (
         "[{extent} |]{side} pleural effusion.",
@@ -182,8 +182,14 @@ def organ_text(organ: str, rng: np.random.Generator) -> str:
     """The organ as a report names it; lobes are sometimes told without "lung"."""
     words = organ.split("_")
     if words[0] == "lung" and rng.random() < 0.5:
-        return f"{words[-1]} {words[1]} lobe"
+        return lobe_text(organ)
     return readable_name(organ)
+
+
+def lobe_text(organ: str) -> str:
+    """A lobe of the lung in short: "left upper lobe"."""
+    words = organ.split("_")
+    return f"{words[-1]} {words[1]} lobe"
 
 
 def side_text(organ: str) -> str:
