@@ -155,9 +155,21 @@ def from_dict(kind: type[T], values: Mapping[str, Any], where: str = "config") -
     for name, value in values.items():
         default = fields[name].default
         nested = type(default) if dataclasses.is_dataclass(default) else None
-        ready[name] = from_dict(nested, value, f"{where}.{name}") if nested and isinstance(value, Mapping) else value
+        if nested and isinstance(value, Mapping):
+            ready[name] = from_dict(nested, value, f"{where}.{name}")
+        else:
+            ready[name] = _lists_as_tuples(value)
     try:
         return kind(**ready)
     except (TypeError, ValueError) as error:
         msg = f"A value in {where} has the wrong type: {error}. Check it against docs/file_formats.md."
         raise ConfigError(msg) from error
+
+
+def _lists_as_tuples(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+    """The JSON value with tuples, which the configurations hold, where JSON knows lists only."""
+    if isinstance(value, list):
+        return tuple(_lists_as_tuples(item) for item in value)
+    if isinstance(value, Mapping):
+        return {key: _lists_as_tuples(item) for key, item in value.items()}
+    return value
