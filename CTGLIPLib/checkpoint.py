@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
+PICKLES = frozenset({".pt", ".pth", ".ckpt", ".bin", ".pkl"})
 
 
 @dataclass(frozen=True)
@@ -55,17 +57,7 @@ def open_model_folder(folder: Path) -> ModelFolder:
     config_path, weights_path = folder / CONFIG, folder / WEIGHTS
     if not config_path.is_file() or not weights_path.is_file():
         raise CheckpointError(_not_a_model(folder))
-    try:
-        manifest: dict[str, Any] = json.loads(config_path.read_text(encoding="utf-8"))
-        version = int(manifest["schema_version"])
-        recorded = str(manifest["weights_sha256"])
-        values = manifest["config"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        msg = f"{config_path} is not a configuration of CT-GLIP ({error!r}). Expected schema_version, weights_sha256, config."
-        raise CheckpointError(msg) from error
-    if version > SCHEMA_VERSION:
-        msg = f"{folder} has model schema {version}; this CT-GLIP {__version__} reads up to {SCHEMA_VERSION}. Update CT-GLIP."
-        raise CheckpointError(msg)
+    recorded, values = _read_manifest(config_path)
     actual = _sha256(weights_path)
     if actual != recorded:
         msg = (
@@ -75,7 +67,7 @@ def open_model_folder(folder: Path) -> ModelFolder:
         raise CheckpointError(msg)
     try:
         config = from_dict(Config, values, where=str(config_path))
-    except ConfigError as error:
+    except (ConfigError, AttributeError, TypeError) as error:
         msg = f"The configuration in {config_path} cannot be used: {error}"
         raise CheckpointError(msg) from error
     identity = hashlib.sha256((actual + json.dumps(values, sort_keys=True)).encode()).hexdigest()
@@ -134,14 +126,41 @@ def read_text_mean(model: ModelFolder) -> np.ndarray:
         return file.get_tensor("text_mean")
 
 
+def _read_manifest(path: Path) -> tuple[str, Mapping[str, Any]]:
+    """The recorded hash of the weights, and the configuration's values.
+
+    Raises:
+        CheckpointError: if it is not a configuration of ours, or of a newer schema.
+    """
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        version = int(manifest["schema_version"])
+        if version > SCHEMA_VERSION:
+            msg = (
+                f"{path.parent} has model schema {version}, but this CT-GLIP {__version__} reads up to "
+                f"{SCHEMA_VERSION}. Update CT-GLIP."
+            )
+            raise CheckpointError(msg)
+        return str(manifest["weights_sha256"]), dict(manifest["config"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        msg = (
+            f"{path} is not a configuration of CT-GLIP: expected JSON with schema_version, weights_sha256 and config, "
+            f"got {error!r}. Copy the model folder anew from where it came from."
+        )
+        raise CheckpointError(msg) from error
+
+
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.sha256(file.read()).hexdigest()
 
 
 def _not_a_model(folder: Path) -> str:
-    pickles = sorted(path.name for path in folder.glob("*") if path.suffix in {".pt", ".pth", ".ckpt", ".bin", ".pkl"})
-    if folder.is_file():
-        pickles = [folder.name] if folder.suffix in {".pt", ".pth", ".ckpt", ".bin", ".pkl"} else []
+    files = [folder] if folder.is_file() else sorted(folder.glob("*"))
+    pickles = [path.name for path in files if path.suffix in PICKLES]
     hint = f" It holds {', '.join(pickles)}: pickles can run code when opened and are never loaded." if pickles else ""
-    return f"Expected a model folder with {CONFIG} and {WEIGHTS} at {folder}.{hint} `ctglip model list` shows the models there are."
+    found = "a file" if folder.is_file() else "not both in it" if folder.is_dir() else "no such folder"
+    return (
+        f"Expected a model folder with {CONFIG} and {WEIGHTS} at {folder}, got {found}.{hint} "
+        "`ctglip model list` shows the models there are."
+    )

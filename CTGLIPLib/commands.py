@@ -8,9 +8,9 @@ import time
 from typing import TYPE_CHECKING, cast
 
 from CTGLIPLib.errors import InputError
-from CTGLIPLib.inputs import InputOptions, load_input
+from CTGLIPLib.inputs import InputOptions, StudyInput, load_input
 from CTGLIPLib.model_list import DEFAULT_MODEL, add_model, describe_model, find_model, list_models
-from CTGLIPLib.query import answer_questions, recognise_organs
+from CTGLIPLib.query import answer_questions, recognise_organs, require_questions
 from CTGLIPLib.result_files import to_json, to_table, write_csv, write_json
 from CTGLIPLib.results import ModelInfo, OrgansResult, QueryResult
 from CTGLIPLib.study import StudyEmbedding, is_study_file, load_study, require_model, save_study
@@ -35,9 +35,10 @@ ALL_ROWS = 200
 
 def demo(options: argparse.Namespace) -> None:
     """Answer a handful of questions about the sample CT and draw the answers."""
-    from CTGLIPLib.outputs import OutputOptions, write_outputs
+    from CTGLIPLib.outputs import OutputOptions, require_writable, write_outputs
     from CTGLIPLib.sample_data import chest_sample
 
+    require_writable(options.out / "findings.json")
     sample = chest_sample(_progress)
     _say(f"Sample: {sample.credit} ({sample.licence})")
     predictor = _predictor(options)
@@ -65,7 +66,7 @@ def organs(options: argparse.Namespace) -> None:
         result = recognise_organs(study, open_text_encoder(study.text.encoder, folder=options.text_encoder_folder))
     else:
         predictor = _predictor(options)
-        result = predictor.organs(_encode(predictor, options))
+        result = predictor.organs(_encode(predictor, _input(options), options))
     if options.out:
         write_json(result, options.out / "organs.json")
         write_csv(result, options.out / "organs.csv")
@@ -80,7 +81,7 @@ def encode(options: argparse.Namespace) -> None:
         )
         raise InputError(msg)
     started = time.monotonic()
-    study = _encode(_predictor(options), options)
+    study = _encode(_predictor(options), _input(options), options)
     save_study(study.embedding, options.out)
     _say(f"Encoded {len(study.embedding.organs)} organs in {time.monotonic() - started:.1f} s: {options.out}")
 
@@ -104,7 +105,10 @@ def model_add(options: argparse.Namespace) -> None:
 
 def _query_study_file(options: argparse.Namespace) -> QueryResult:
     if options.heatmaps or options.save_segmentation:
-        msg = f"{options.study.name} is a study file without voxels: heat maps and segmentation need the CT. Give the CT instead."
+        msg = (
+            f"{options.study.name} is a study file without voxels, but heat maps and segmentation need the CT. "
+            "Give the CT instead."
+        )
         raise InputError(msg)
     study = _study_file(options)
     encoder = open_text_encoder(study.text.encoder, folder=options.text_encoder_folder)
@@ -117,8 +121,13 @@ def _query_study_file(options: argparse.Namespace) -> QueryResult:
 
 
 def _query_ct(options: argparse.Namespace) -> QueryResult:
+    if not options.out and (options.heatmaps or options.save_segmentation):
+        msg = "Heat maps and segmentation are files: expected --out DIR with them, got none. Add --out DIR."
+        raise InputError(msg)
     predictor = _predictor(options)
-    study = _encode(predictor, options)
+    given = _input(options)
+    require_questions(options.text, given.segmentation.names if given.segmentation else ())
+    study = _encode(predictor, given, options)
     result = predictor.query(study, options.text)
     if options.out:
         from CTGLIPLib.outputs import OutputOptions, write_outputs
@@ -126,11 +135,6 @@ def _query_ct(options: argparse.Namespace) -> QueryResult:
         wanted = OutputOptions(not options.no_pictures, options.heatmaps, options.save_segmentation)
         files = write_outputs(predictor, study, result, options.out, wanted, _progress)
         _say(f"Wrote {len(files)} files to {options.out}")
-    elif options.heatmaps or options.save_segmentation:
-        msg = (
-            "Heat maps and segmentation are files: expected --out DIR with --heatmaps or --save-segmentation, got none."
-        )
-        raise InputError(msg)
     return result
 
 
@@ -140,7 +144,10 @@ def _study_file(options: argparse.Namespace) -> StudyEmbedding:
         folder = find_model(options.model)
         require_model(study, ModelInfo(folder.config.name, folder.sha256))
     if options.segmentation:
-        msg = f"{options.study.name} is a study file: its organs were fixed when it was encoded. Leave --segmentation away."
+        msg = (
+            f"{options.study.name} is a study file, whose organs were fixed when it was encoded, but --segmentation "
+            "was given. Leave it out, or encode the CT again."
+        )
         raise InputError(msg)
     return study
 
@@ -151,12 +158,21 @@ def _predictor(options: argparse.Namespace) -> Predictor:
     return Predictor.from_pretrained(options.model or DEFAULT_MODEL, options.device, options.text_encoder_folder)
 
 
-def _encode(predictor: Predictor, options: argparse.Namespace) -> Study:
+def _input(options: argparse.Namespace) -> StudyInput:
+    """The CT and its organs; fails before any work is done where the results could not be written."""
+    from CTGLIPLib.outputs import require_writable
+
+    if options.out:
+        require_writable(options.out if is_study_file(options.out) else options.out / "findings.json")
     version = options.label_map_version
     vocabulary = cast("Vocabulary", f"totalsegmentator_{version}") if version else None
     given = load_input(options.study, options.segmentation, InputOptions(options.series, options.names, vocabulary))
     for warning in given.warnings:
         _say(f"Note: {warning}")
+    return given
+
+
+def _encode(predictor: Predictor, given: StudyInput, options: argparse.Namespace) -> Study:
     cache = None if options.no_cache else StudyCache()
     return predictor.encode_input(given, options.segmenter, cache, _progress)
 

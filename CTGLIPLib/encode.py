@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from CTGLIPLib.config import PreprocessConfig
+from CTGLIPLib.errors import ConfigError
 from CTGLIPLib.model import GroundedEncoder, organ_index
 from CTGLIPLib.pooling import OrganPool, voxel_rows
 from CTGLIPLib.preprocess import Prepared, input_channels, sub_grid
@@ -20,12 +21,31 @@ from CTGLIPLib.windows import Box, plan_windows
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """The device of that name; "auto" takes CUDA, else Apple's MPS, else the CPU."""
+    """The device of that name; "auto" takes CUDA, else Apple's MPS, else the CPU.
+
+    Raises:
+        ConfigError: if there is no such device in this machine.
+    """
     if name != "auto":
-        return torch.device(name)
+        return _checked_device(name)
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def _checked_device(name: str) -> torch.device:
+    """The device, once a number was put there and read back."""
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        cause = str(error).splitlines()[0]
+        msg = (
+            f"Expected a device of this machine (auto, cpu, cuda, cuda:1 or mps), got {name!r}: {cause} "
+            "Try --device auto."
+        )
+        raise ConfigError(msg) from error
+    return device
 
 
 def autocast(device: torch.device) -> torch.autocast:

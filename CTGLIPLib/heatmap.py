@@ -87,6 +87,7 @@ def on_grid(heat: np.ndarray, grid: Grid, segmentation: Segmentation, organs: tu
     return result
 
 
+@torch.inference_mode()
 def _blended_channels(
     model: GroundedEncoder,
     prepared: Prepared,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from CTGLIPLib.errors import OutputError
 from CTGLIPLib.io import write_volume
 from CTGLIPLib.predict import Predictor, Study
 from CTGLIPLib.progress import ProgressCallback, report
@@ -32,6 +34,23 @@ class OutputOptions:
     pictures: bool = True
     heatmaps: bool = False
     segmentation: bool = False
+
+
+def require_writable(path: Path) -> None:
+    """Nothing, if a file or folder can be made at `path`; nothing is made.
+
+    Raises:
+        OutputError: if the nearest folder above it cannot be written, or is a file.
+    """
+    parent = next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())
+    reason = ""
+    if parent != path.absolute() and not parent.is_dir():
+        reason = f"{parent} is a file, not a folder"
+    elif not os.access(parent, os.W_OK):
+        reason = f"{parent} is not writable"
+    if reason:
+        msg = f"Could not write {path}: {reason}. Choose a folder that you may write to."
+        raise OutputError(msg)
 
 
 def write_results(result: QueryResult, folder: Path) -> list[Path]:

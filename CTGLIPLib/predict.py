@@ -11,10 +11,10 @@ Research software, not a medical device.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypedDict
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from CTGLIPLib.checkpoint import ModelFolder, load_network, read_text_mean
 from CTGLIPLib.errors import InputError
 from CTGLIPLib.geometry import same_grid
 from CTGLIPLib.inputs import StudyInput, load_input
+from CTGLIPLib.merge_organs import with_kidney_cysts
 from CTGLIPLib.model_list import DEFAULT_MODEL, find_model
 from CTGLIPLib.organ_geometry import OrganGeometry, measure_organs
 from CTGLIPLib.organs import readable_name
@@ -136,7 +137,9 @@ class Predictor:
         segmentation = given.segmentation or self._segmenter(segmenter)(volume, progress)
         content = content_sha256(volume, segmentation)
         embedding = cache.load(content, self.model) if cache else None
-        if embedding is None:
+        if embedding is not None:  # the same content may come under another name now
+            embedding = replace(embedding, **_provenance(given, segmentation))
+        else:
             embedding = self._embed(given, segmentation, content, progress)
             if cache:
                 cache.save(embedding)
@@ -180,9 +183,10 @@ class Predictor:
             msg = f"{answer.text!r} asks about {asked}, which this scan does not show. Ask about an organ of the scan."
             raise InputError(msg)
         directions = {organ: self._direction(study, organ, answer) for organ in organs}
-        prepared = prepare(study.volume, study.segmentation, self.config.preprocess)
+        pooled = with_kidney_cysts(study.segmentation)
+        prepared = prepare(study.volume, pooled, self.config.preprocess)
         heat = organ_heat(self.network, prepared, self.config.preprocess, directions, progress)
-        return on_grid(heat, prepared.grid, study.segmentation, organs)
+        return on_grid(heat, prepared.grid, pooled, organs)
 
     @staticmethod
     def table(result: QueryResult | OrgansResult, width: int = 100) -> str:
@@ -193,7 +197,7 @@ class Predictor:
         from CTGLIPLib.segment import OwnSegmenter, TotalSegmentatorSegmenter
 
         if name == "own":
-            return OwnSegmenter(self.network, self.config.preprocess)
+            return OwnSegmenter(self.network, self.config.preprocess, self.config.name)
         return TotalSegmentatorSegmenter(self.device)
 
     def _embed(
@@ -201,15 +205,14 @@ class Predictor:
     ) -> StudyEmbedding:
         from CTGLIPLib.encode import encode_organs
 
-        prepared = prepare(given.volume, segmentation, self.config.preprocess)
+        prepared = prepare(given.volume, with_kidney_cysts(segmentation), self.config.preprocess)
         embeddings = encode_organs(self.network, prepared, self.config.preprocess, progress)
         measured = measure_organs(segmentation)
         states = _states(measured, prepared.geometry.voxels, self.config.preprocess.min_organ_voxels)
         embeddings[[state in ("absent", "too_small") for state in states]] = np.nan
         return StudyEmbedding(
-            study=StudyInfo.of(given.name, given.volume.grid, given.warnings),
+            **_provenance(given, segmentation),
             model=self.model,
-            segmentation=SegmentationInfo(segmentation.source, segmentation.vocabulary),
             content_sha256=content,
             organs=segmentation.names,
             states=states,
@@ -233,6 +236,19 @@ class Predictor:
             return Direction(plus, np.zeros_like(plus))
         prompts = prompts_for(answer.finding, answer.phrase, organ)
         return Direction(mean_embedding(prompts.positive), mean_embedding(prompts.negative))
+
+
+class _Provenance(TypedDict):
+    study: StudyInfo
+    segmentation: SegmentationInfo
+
+
+def _provenance(given: StudyInput, segmentation: Segmentation) -> _Provenance:
+    """Where a study's scan and organs come from, as results tell it."""
+    return {
+        "study": StudyInfo.of(given.name, given.volume.grid, given.warnings),
+        "segmentation": SegmentationInfo(segmentation.source, segmentation.vocabulary),
+    }
 
 
 def _embedding(study: Study | StudyEmbedding) -> StudyEmbedding:

@@ -42,6 +42,16 @@ def answer_questions(study: StudyEmbedding, texts: Sequence[str], encoder: Encod
     return QueryResult(study.study, study.model, study.segmentation, tuple(answers))
 
 
+def require_questions(texts: Sequence[str], known_organs: Sequence[str]) -> None:
+    """Refuse what `answer_questions` would refuse, before a scan is encoded in vain.
+
+    Raises:
+        InputError: if a text is empty or asks nothing.
+    """
+    for text in texts:
+        parse_question(text, known_organs)
+
+
 def recognise_organs(study: StudyEmbedding, encoder: EncodesText) -> OrgansResult:
     """Zero-shot organ recognition: every organ's five nearest of the 104 names.
 

@@ -8,13 +8,15 @@ intercept 0 and threshold 0.5 it is the paper's rule, the larger similarity wins
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from CTGLIPLib.config import ScoreConfig
+from CTGLIPLib.errors import ConfigError
 
 
+@runtime_checkable
 class EncodesText(Protocol):
     """Anything that turns sentences into unit-norm rows."""
 
@@ -24,8 +26,19 @@ class EncodesText(Protocol):
 
 
 def embed_texts(encoder: EncodesText, texts: Sequence[str], text_mean: np.ndarray) -> np.ndarray:
-    """Text embeddings as the model was trained on them: centred, unit norm, float32, shape (text, dim)."""
-    centred = encoder.encode(texts) - text_mean
+    """Text embeddings as the model was trained on them: centred, unit norm, float32, shape (text, dim).
+
+    Raises:
+        ConfigError: if the encoder's embeddings have another length than those that the model was trained with.
+    """
+    embeddings = encoder.encode(texts)
+    if embeddings.shape[1:] != text_mean.shape:
+        msg = (
+            f"The model was trained with text embeddings of length {text_mean.size}, but the text encoder gives "
+            f"{embeddings.shape[1]}. Give the text encoder that `ctglip model show` names."
+        )
+        raise ConfigError(msg)
+    centred = embeddings - text_mean
     return (centred / np.linalg.norm(centred, axis=1, keepdims=True).clip(1e-12)).astype(np.float32)
 
 

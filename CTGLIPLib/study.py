@@ -6,8 +6,10 @@ import dataclasses
 import hashlib
 import json
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +22,15 @@ from CTGLIPLib.volume import Segmentation, Volume
 
 SCHEMA_VERSION = 1
 SUFFIX = ".ctglip"
+ENCODING_VERSION = 1
+"""Raised when the same CT, masks and model give other embeddings than before: kept studies are then encoded anew."""
+
+
+ARRAYS = ("volume_ml", "centroid_ras_mm", "embeddings", "text_mean")
+_BROKEN = (
+    OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error,
+    ConfigError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,10 +66,10 @@ class StudyEmbedding:
 
 def content_sha256(volume: Volume, segmentation: Segmentation) -> str:
     """Hash of everything that the organ embeddings depend on besides the model."""
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(f"encoding {ENCODING_VERSION}".encode())
     grids: tuple[Grid, ...] = (volume.grid, segmentation.grid)
     for grid in grids:
-        digest.update(np.array(grid.shape_ijk).tobytes() + np.round(grid.affine, 6).tobytes())
+        digest.update(np.array(grid.shape_ijk).tobytes() + (np.round(grid.affine, 6) + 0.0).tobytes())
     for array in (volume.array, segmentation.layers):
         digest.update(str(array.dtype).encode() + np.ascontiguousarray(array).data)
     digest.update(json.dumps(segmentation.names).encode())
@@ -66,7 +77,11 @@ def content_sha256(volume: Volume, segmentation: Segmentation) -> str:
 
 
 def save_study(study: StudyEmbedding, path: Path) -> None:
-    """Write a study file (a zip of numpy arrays and one JSON text; no pickle)."""
+    """Write a study file (a zip of numpy arrays and one JSON text; no pickle), whole or not at all.
+
+    Raises:
+        OutputError: if it cannot be written.
+    """
     facts = {
         "schema_version": SCHEMA_VERSION,
         "study": dataclasses.asdict(study.study),
@@ -82,10 +97,7 @@ def save_study(study: StudyEmbedding, path: Path) -> None:
         np.savez_compressed(
             file,
             facts=np.frombuffer(json.dumps(facts).encode(), dtype=np.uint8),
-            volume_ml=study.volume_ml,
-            centroid_ras_mm=study.centroid_ras_mm,
-            embeddings=study.embeddings,
-            text_mean=study.text_mean,
+            **{name: getattr(study, name) for name in ARRAYS},
         )
 
 
@@ -95,26 +107,21 @@ def load_study(path: Path) -> StudyEmbedding:
     Raises:
         CheckpointError: if it is missing, no study file, damaged, or of a newer schema.
     """
+    if not path.is_file():
+        msg = f"There is no study file {path}. Check the name, or write it with `ctglip encode`."
+        raise CheckpointError(msg)
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             facts = json.loads(file["facts"].tobytes())
-            arrays = {name: file[name] for name in ("volume_ml", "centroid_ras_mm", "embeddings", "text_mean")}
-        if facts["schema_version"] > SCHEMA_VERSION:
-            msg = f"{path} has study schema {facts['schema_version']}, this CT-GLIP reads up to {SCHEMA_VERSION}. Update CT-GLIP."
-            raise CheckpointError(msg)
-        return StudyEmbedding(
-            study=StudyInfo(**_tuples(facts["study"])),
-            model=ModelInfo(**facts["model"]),
-            segmentation=SegmentationInfo(**facts["segmentation"]),
-            content_sha256=facts["content_sha256"],
-            organs=tuple(facts["organs"]),
-            states=tuple(facts["states"]),
-            text=from_dict(TextConfig, facts["text"]),
-            score=from_dict(ScoreConfig, facts["score"]),
-            **arrays,
-        )
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, ConfigError) as error:
-        msg = f"Expected a study file written by `ctglip encode` at {path}: {error!r}. Encode the CT again."
+            if facts["schema_version"] > SCHEMA_VERSION:
+                msg = (
+                    f"{path} has study schema {facts['schema_version']}, but this CT-GLIP reads up to "
+                    f"{SCHEMA_VERSION}. Update CT-GLIP."
+                )
+                raise CheckpointError(msg)
+            return _build(facts, {name: file[name] for name in ARRAYS})
+    except _BROKEN as error:
+        msg = f"Expected a study file written by `ctglip encode` at {path}, got {error!r}. Encode the CT again."
         raise CheckpointError(msg) from error
 
 
@@ -137,7 +144,37 @@ def is_study_file(path: Path) -> bool:
     return path.suffix == SUFFIX
 
 
-def _tuples(values: dict[str, object]) -> dict[str, object]:
+def _build(facts: dict[str, Any], arrays: dict[str, np.ndarray]) -> StudyEmbedding:
+    """The study of a file's content.
+
+    Raises:
+        ValueError, KeyError, TypeError, ConfigError: if parts are missing, or do not fit each other.
+    """
+    organs, dim = len(facts["organs"]), len(arrays["text_mean"])
+    expected = {
+        "volume_ml": (organs,),
+        "centroid_ras_mm": (organs, 3),
+        "embeddings": (organs, dim),
+        "text_mean": (dim,),
+    }
+    shapes = {name: array.shape for name, array in arrays.items()}
+    if shapes != expected or len(facts["states"]) != organs:
+        msg = f"arrays that do not fit each other: {shapes}"
+        raise ValueError(msg)
+    return StudyEmbedding(
+        study=StudyInfo(**_tuples(facts["study"])),
+        model=ModelInfo(**facts["model"]),
+        segmentation=SegmentationInfo(**facts["segmentation"]),
+        content_sha256=facts["content_sha256"],
+        organs=tuple(facts["organs"]),
+        states=tuple(facts["states"]),
+        text=from_dict(TextConfig, facts["text"]),
+        score=from_dict(ScoreConfig, facts["score"]),
+        **arrays,
+    )
+
+
+def _tuples(values: dict[str, Any]) -> dict[str, Any]:
     def freeze(value: object) -> object:
         return tuple(freeze(item) for item in value) if isinstance(value, list) else value
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from CTGLIPLib.errors import CheckpointError
+from CTGLIPLib.errors import CheckpointError, OutputError
 from CTGLIPLib.results import ModelInfo
 from CTGLIPLib.study import SUFFIX, StudyEmbedding, load_study, save_study
 from CTGLIPLib.text_bank import cache_root
@@ -43,5 +43,8 @@ class StudyCache:
         return study
 
     def save(self, study: StudyEmbedding) -> None:
-        """Keep a study."""
-        save_study(study, self.path(study.content_sha256, study.model))
+        """Keep a study; a cache that cannot be written is done without."""
+        try:
+            save_study(study, self.path(study.content_sha256, study.model))
+        except OutputError as error:
+            logger.warning("The encoded study was not kept: %s", error)

@@ -37,3 +37,30 @@ def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError(msg)
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder of random weights (see patient.py); not to be changed."""
+    from patient import make_model
+
+    return make_model(tmp_path_factory.mktemp("models") / "tiny").folder
+
+
+@pytest.fixture(scope="session")
+def patient(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ct.nii.gz, organs.nii.gz and organs.json (see patient.py); not to be changed."""
+    from patient import write_patient
+
+    folder = tmp_path_factory.mktemp("patient")
+    write_patient(folder)
+    return folder
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache folder that CT-GLIP uses during the test, with no models of the user's."""
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("CTGLIP_CACHE", str(folder))
+    monkeypatch.setenv("CTGLIP_MODELS", str(tmp_path / "no-models"))
+    return folder
