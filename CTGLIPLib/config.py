@@ -39,9 +39,10 @@ class PreprocessConfig:
     min_organ_voxels: int = 8
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "window_hu", tuple(self.window_hu))
+        object.__setattr__(self, "window_hu", tuple(float(hu) for hu in self.window_hu))
         _require(self.spacing_mm > 0, f"spacing_mm must be positive, got {self.spacing_mm}.")
-        _require(self.window_hu[0] < self.window_hu[1], f"window_hu must be (low, high), got {self.window_hu}.")
+        ordered = len(self.window_hu) == 2 and self.window_hu[0] < self.window_hu[1]
+        _require(ordered, f"window_hu must be (low, high), got {self.window_hu}.")
         _require(self.patch_voxels >= 16, f"patch_voxels must be at least 16, got {self.patch_voxels}.")
         _require(0 <= self.overlap <= 0.9, f"overlap must lie in 0..0.9, got {self.overlap}.")
         _require(self.min_organ_voxels >= 1, f"min_organ_voxels must be at least 1, got {self.min_organ_voxels}.")
@@ -72,7 +73,9 @@ class ModelConfig:
     geometry: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "segmentation_organs", tuple(self.segmentation_organs))
+        names = self.segmentation_organs
+        _require(not isinstance(names, str), f"segmentation_organs must be a list of names, got {names!r}.")
+        object.__setattr__(self, "segmentation_organs", tuple(names))
         _require(self.text_dim > 0 and self.hidden_dim > 0, "text_dim and hidden_dim must be positive.")
 
     @property
@@ -140,12 +143,16 @@ def to_dict(config: object) -> dict[str, Any]:
     return dataclasses.asdict(config)  # type: ignore[call-overload]
 
 
-def from_dict(kind: type[T], values: Mapping[str, Any], where: str = "config") -> T:
+def from_dict(kind: type[T], values: object, where: str = "config") -> T:
     """A dataclass of `kind` from plain JSON values.
 
     Raises:
-        ConfigError: for a key that `kind` does not have, a value that is out of range, or one of the wrong type.
+        ConfigError: for a key that `kind` does not have, a value that is out of range, or one of the wrong type;
+            or if `values` is no mapping of names to values.
     """
+    if not isinstance(values, Mapping):
+        msg = f"{where} must be a table of named values, got {values!r}."
+        raise ConfigError(msg)
     fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
     unknown = sorted(set(values) - set(fields))
     if unknown:
@@ -154,14 +161,13 @@ def from_dict(kind: type[T], values: Mapping[str, Any], where: str = "config") -
     ready: dict[str, Any] = {}
     for name, value in values.items():
         default = fields[name].default
-        nested = type(default) if dataclasses.is_dataclass(default) else None
-        if nested and isinstance(value, Mapping):
-            ready[name] = from_dict(nested, value, f"{where}.{name}")
+        if dataclasses.is_dataclass(default) and not isinstance(default, type) and not isinstance(value, type(default)):
+            ready[name] = from_dict(type(default), value, f"{where}.{name}")
         else:
             ready[name] = _lists_as_tuples(value)
     try:
         return kind(**ready)
-    except (TypeError, ValueError) as error:
+    except (AttributeError, TypeError, ValueError) as error:
         msg = f"A value in {where} has the wrong type: {error}. Check it against docs/file_formats.md."
         raise ConfigError(msg) from error
 

@@ -68,6 +68,8 @@ def encode_organs(
     Raises:
         Cancelled: if `progress` asks to stop.
     """
+    if not prepared.geometry.voxels.any():
+        return np.full((len(prepared.segmentation.names), model.config.text_dim), np.nan, dtype=np.float32)
     descriptor = organ_descriptors(model, prepared, config, progress)
     embeddings = model.project(descriptor).float().cpu().numpy()
     embeddings[prepared.geometry.voxels == 0] = np.nan
@@ -78,7 +80,11 @@ def encode_organs(
 def organ_descriptors(
     model: GroundedEncoder, prepared: Prepared, config: PreprocessConfig, progress: ProgressCallback | None = None
 ) -> Tensor:
-    """What the projection reads of each organ, shape (organ, descriptor)."""
+    """What the projection reads of each organ, shape (organ, descriptor); at least one organ must have voxels.
+
+    Raises:
+        Cancelled: if `progress` asks to stop.
+    """
     device = next(model.parameters()).device
     pool = OrganPool(len(prepared.segmentation.names), device)
     for features, box, weight in stream_features(model, prepared, config, progress):
@@ -101,7 +107,7 @@ def stream_features(
         Cancelled: if `progress` asks to stop.
     """
     device = next(model.parameters()).device
-    occupied = (prepared.segmentation.layers > 0).any(axis=0)
+    occupied = np.asarray((prepared.segmentation.layers > 0).any(axis=0))
     plan = plan_windows(occupied, config.patch_voxels, config.overlap)
     for done, box in enumerate(plan.boxes):
         report(progress, "encoding windows", done, len(plan.boxes))

@@ -27,6 +27,10 @@ LOG_SCALE = 1000.0
 class GroundedEncoder(nn.Module):
     """Network of CT-GLIP's image side, with the segmentation head of its first training stage."""
 
+    hu_centres: Tensor
+    window_hu: Tensor
+    text_mean: Tensor
+
     def __init__(self, config: ModelConfig, preprocess: PreprocessConfig) -> None:
         super().__init__()
         self.config = config
@@ -105,8 +109,12 @@ class GroundedEncoder(nn.Module):
 class RunningStandardise(nn.Module):
     """Each descriptor brought to mean 0 and variance 1 by running statistics, in training as in use.
 
-    Unlike batch norm the output never depends on which other organs are in the batch.
+    In use, unlike batch norm in training, the output never depends on which other organs are in the batch.
     """
+
+    mean: Tensor
+    variance: Tensor
+    batches: Tensor
 
     def __init__(self, width: int) -> None:
         super().__init__()

@@ -36,7 +36,7 @@ class OrganGeometry:
     @property
     def cut(self) -> np.ndarray:
         """Whether the organ touches the border of the scan, bool, shape (organ,)."""
-        return self.touches.any(axis=1)
+        return np.asarray(self.touches.any(axis=1))
 
 
 def measure_organs(segmentation: Segmentation) -> OrganGeometry:

@@ -13,6 +13,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+CHUNK_VOXELS = 4096
+"""Voxels summed before their sum is added: one float32 sum over 500,000 voxels is wrong by 4e-5."""
+
 
 class OrganPool:
     """Running sums over the voxels of each organ.
@@ -39,8 +42,11 @@ class OrganPool:
         sums = torch.zeros(len(self._weights), rows.shape[1], dtype=rows.dtype, device=rows.device)
         if self._sums is None:
             self._sums = sums
-        self._sums = self._sums + sums.index_add(0, organ, rows * weight[:, None])
-        self._weights = self._weights.index_add(0, organ, weight)
+        weighted = (rows * weight[:, None]).split(CHUNK_VOXELS)
+        for part, organs in zip(weighted, organ.split(CHUNK_VOXELS), strict=True):
+            self._sums = self._sums + sums.index_add(0, organs, part)
+        for part, organs in zip(weight.split(CHUNK_VOXELS), organ.split(CHUNK_VOXELS), strict=True):
+            self._weights = self._weights + torch.zeros_like(self._weights).index_add(0, organs, part)
 
     def means(self) -> Float[Tensor, "organ channel"]:
         """The weighted mean of every organ; zero for an organ without voxels."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from CTGLIPLib.config import PreprocessConfig
-from CTGLIPLib.geometry import Grid, canonical_grid, grid_at_spacing
+from CTGLIPLib.geometry import Grid, canonical_array, canonical_grid, grid_at_spacing
 from CTGLIPLib.organ_geometry import OrganGeometry, body_centre_ras_mm, geometry_features, measure_organs
 from CTGLIPLib.resample import resample_volume
 from CTGLIPLib.segmentation_io import require_overlap, resample_segmentation
@@ -51,7 +51,18 @@ def prepare(volume: Volume, segmentation: Segmentation, config: PreprocessConfig
     """
     require_overlap(volume.grid, segmentation.grid)
     grid = grid_at_spacing(canonical_grid(volume.grid), config.spacing_mm)
-    return prepare_on_grid(resample_volume(volume, grid), resample_segmentation(segmentation, grid), config)
+    organs = resample_segmentation(_canonical(segmentation), grid)
+    return prepare_on_grid(resample_volume(volume, grid), organs, config)
+
+
+def _canonical(segmentation: Segmentation) -> Segmentation:
+    """The same organs stored in the order closest to RAS.
+
+    A sample midway between two voxels (1 mm masks at 2 mm) takes the one of higher index, which must be the same one
+    of the patient however the file is stored.
+    """
+    layers = canonical_array(segmentation.layers, segmentation.grid)
+    return replace(segmentation, layers=layers, grid=canonical_grid(segmentation.grid))
 
 
 def prepare_on_grid(volume: Volume, segmentation: Segmentation, config: PreprocessConfig) -> Prepared:

@@ -11,7 +11,9 @@ from CTGLIPLib.errors import Cancelled
 class ProgressCallback(Protocol):
     """Called with what is being done, how many steps are done and how many there are; False asks to stop."""
 
-    def __call__(self, what: str, done: int, total: int) -> bool | None: ...
+    def __call__(self, what: str, done: int, total: int) -> bool | None:
+        """None or True to go on, False to stop."""
+        ...
 
 
 def report(progress: ProgressCallback | None, what: str, done: int, total: int) -> None:

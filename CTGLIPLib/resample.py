@@ -21,7 +21,7 @@ def resample_volume(volume: Volume, grid: Grid) -> Volume:
     fine = _block_average(Volume(canonical_array(volume.array, volume.grid), canonical_grid(volume.grid)), grid)
     to_source = np.linalg.inv(fine.grid.affine) @ grid.affine
     array = ndimage.affine_transform(
-        fine.array, to_source[:3, :3], to_source[:3, 3], grid.shape_ijk, np.float32, order=1, mode="nearest"
+        fine.array, to_source, output_shape=grid.shape_ijk, output=np.float32, order=1, mode="nearest"
     )
     return Volume(array, grid)
 

@@ -44,11 +44,12 @@ class Segmentation:
 
     def __post_init__(self) -> None:
         if self.layers.ndim != 4 or self.layers.shape[1:] != self.grid.shape_ijk:
-            msg = f"Segmentation layers must have shape (layer, i, j, k) on {self.grid.shape_ijk}, got {self.layers.shape}."
+            got = self.layers.shape
+            msg = f"Segmentation layers must have shape (layer, i, j, k) on {self.grid.shape_ijk}, got {got}."
             raise GeometryError(msg)
         if len(set(self.names)) != len(self.names):
             twice = sorted({name for name in self.names if self.names.count(name) > 1})
-            msg = f"Every organ must be named once, but these names occur twice: {', '.join(twice)}. Rename or merge them."
+            msg = f"Every organ must have a name of its own, but {', '.join(twice)} occurs twice. Rename or merge them."
             raise LabelError(msg)
 
     def mask(self, name: str) -> np.ndarray:

@@ -36,9 +36,7 @@ def plan_windows(occupied: np.ndarray, patch_voxels: int, overlap: float) -> Win
         patch_voxels: largest edge of a window.
         overlap: share of a window that its neighbour covers too.
     """
-    starts = [
-        _starts(occupied.any(axis=tuple(a for a in range(3) if a != axis)), patch_voxels, overlap) for axis in range(3)
-    ]
+    starts = [_starts(_along(occupied, axis), patch_voxels, overlap) for axis in range(3)]
     size = [min(n, patch_voxels) for n in occupied.shape]
     boxes = []
     total = np.zeros(occupied.shape, dtype=np.float32)
@@ -61,6 +59,11 @@ def blend_weight(shape_ijk: tuple[int, int, int]) -> np.ndarray:
         bumps.append(np.exp(-0.5 * distance**2))
     weight = bumps[0][:, None, None] * bumps[1][None, :, None] * bumps[2][None, None, :]
     return np.maximum(weight, 1e-3).astype(np.float32)
+
+
+def _along(occupied: np.ndarray, axis: int) -> np.ndarray:
+    """Whether anything is occupied at each index of an axis, bool, shape (index,)."""
+    return np.asarray(occupied.any(axis=tuple(a for a in range(3) if a != axis)))
 
 
 def _starts(occupied: np.ndarray, patch: int, overlap: float) -> list[int]:

@@ -1,0 +1,138 @@
+"""The grounded encoder: histogram, descriptor layout, standardisation, padding of slabs, gradients."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from phantoms import tiny_model
+
+from CTGLIPLib.config import ModelConfig, PreprocessConfig
+from CTGLIPLib.model import HU_CENTRES, GroundedEncoder, RunningStandardise, organ_index, soft_histogram
+from CTGLIPLib.pooling import OrganPool, voxel_rows
+
+PREPROCESS = PreprocessConfig()
+CENTRES = torch.tensor(HU_CENTRES)
+WIDTH = 8
+ALL_OPTIONS = {"coordinates": True, "intensity": True, "power_mean": True, "geometry": True}
+
+
+@settings(max_examples=50, deadline=None, derandomize=True)
+@given(st.lists(st.floats(-4000, 4000, width=32), min_size=1, max_size=30))
+def test_histogram_rows_are_shares_that_sum_to_one_and_average_to_the_hu(values):
+    hu = torch.tensor(values, dtype=torch.float32)
+    rows = soft_histogram(hu, CENTRES)
+    assert rows.min() >= 0
+    assert (rows > 0).sum(dim=1).max() <= 2
+    torch.testing.assert_close(rows.sum(dim=1), torch.ones(len(hu)), atol=1e-5, rtol=0)
+    torch.testing.assert_close(rows @ CENTRES, hu.clamp(-1000, 1000), atol=1e-2, rtol=1e-5)
+
+
+def test_the_histogram_equals_numpys_interpolation(rng):
+    hu = rng.uniform(-1200, 1200, 400).astype(np.float32)
+    hats = np.stack([np.interp(hu, HU_CENTRES, row) for row in np.eye(len(HU_CENTRES))], axis=1)
+    np.testing.assert_allclose(soft_histogram(torch.from_numpy(hu), CENTRES).numpy(), hats, atol=1e-5)
+
+
+def test_without_options_it_is_the_papers_model():
+    model = GroundedEncoder(ModelConfig("tiny", ("liver",), text_dim=24), PREPROCESS)
+    assert isinstance(model.standardise, torch.nn.Identity)
+    layers = [tuple(layer.weight.shape) for layer in model.projection if isinstance(layer, torch.nn.Linear)]
+    assert layers == [(768, WIDTH), (24, 768)]
+    rows = torch.randn(5, WIDTH)
+    torch.testing.assert_close(model.voxel_channels(rows, torch.rand(5)), rows)
+    torch.testing.assert_close(model.descriptor(rows, torch.zeros(5, 8)), rows)
+    assert model.temperature.item() == pytest.approx(0.07)
+
+
+def test_with_all_options_channels_and_descriptor_lie_in_their_order():
+    model = tiny_model(PREPROCESS, **ALL_OPTIONS)
+    features, intensity = torch.randn(6, WIDTH), torch.rand(6)
+    channels = model.voxel_channels(features, intensity)
+    bins = len(HU_CENTRES)
+    torch.testing.assert_close(channels[:, :WIDTH], features)
+    torch.testing.assert_close(channels[:, WIDTH : 2 * WIDTH], features.clamp_min(0) ** 4)
+    torch.testing.assert_close(channels[:, 2 * WIDTH :], soft_histogram(intensity * 2000 - 1000, CENTRES))
+    geometry = torch.randn(6, 8)
+    descriptor = model.descriptor(channels, geometry)
+    assert descriptor.shape == (6, 2 * WIDTH + 2 * bins + 8)
+    torch.testing.assert_close(descriptor[:, WIDTH : 2 * WIDTH], features.clamp_min(1e-3), atol=1e-4, rtol=1e-4)
+    shares = channels[:, 2 * WIDTH :]
+    torch.testing.assert_close(descriptor[:, 2 * WIDTH : 2 * WIDTH + bins], shares)
+    torch.testing.assert_close(descriptor[:, 2 * WIDTH + bins : -8], torch.log1p(1000 * shares))
+    torch.testing.assert_close(descriptor[:, -8:], geometry)
+
+
+def test_embeddings_have_unit_norm():
+    model = tiny_model(PREPROCESS, **ALL_OPTIONS)
+    norms = model.project(torch.randn(7, model.projection[0].in_features)).norm(dim=1)
+    torch.testing.assert_close(norms, torch.ones(7))
+
+
+def test_features_of_a_thin_slab_are_those_of_the_slab_with_its_border_repeated():
+    model = tiny_model(PREPROCESS)
+    slab = torch.rand(1, 1, 20, 16, 10)
+    repeated = torch.cat([slab, slab[..., -1:].expand(-1, -1, -1, -1, 6)], dim=4)
+    repeated = torch.cat([repeated, repeated[:, :, -1:].expand(-1, -1, 12, -1, -1)], dim=2)
+    with torch.inference_mode():
+        expected = model.backbone(repeated)[:, :, :20, :16, :10]
+        assert torch.equal(model.features(slab), expected)
+
+
+def test_standardised_rows_do_not_depend_on_the_others_in_use():
+    layer = RunningStandardise(3)
+    layer(torch.randn(50, 3) * 4 + 2)
+    layer.eval()
+    rows, before = torch.randn(9, 3), layer.mean.clone()
+    torch.testing.assert_close(layer(rows)[4:5], layer(rows[4:5]))
+    assert torch.equal(layer.mean, before)
+
+
+def test_standardisation_follows_the_rows_to_mean_zero_and_variance_one():
+    generator = torch.Generator().manual_seed(3)
+    layer = RunningStandardise(2)
+    scale, shift = torch.tensor([5.0, 0.01]), torch.tensor([-3.0, 0.7])
+    for _ in range(100):
+        layer(torch.randn(64, 2, generator=generator) * scale + shift)
+    layer.eval()
+    out = layer(torch.randn(20000, 2, generator=generator) * scale + shift)
+    assert out.mean(dim=0).abs().max() < 0.1
+    assert (out.std(dim=0) - 1).abs().max() < 0.1
+
+
+def test_a_single_row_in_training_leaves_the_statistics():
+    layer = RunningStandardise(2)
+    layer(torch.full((1, 2), 9.0))
+    assert layer.mean.tolist() == [0, 0]
+    assert layer.variance.tolist() == [1, 1]
+
+
+def test_organ_indices_are_flat_and_counted_from_zero():
+    layer = torch.zeros(2, 3, 4, dtype=torch.int64)
+    layer[0, 2, 1], layer[1, 0, 3] = 5, 1
+    index, organ = organ_index(layer)
+    assert index.tolist() == [9, 15]
+    assert organ.tolist() == [4, 0]
+
+
+@pytest.mark.parametrize("options", [{}, ALL_OPTIONS])
+def test_every_parameter_receives_a_gradient(options):
+    model = tiny_model(PREPROCESS, **options).train()
+    image = torch.rand(1, model.config.input_channels, 20, 20, 36)
+    layer = torch.randint(0, 4, (20, 20, 36))
+    features = model.features(image)[0]
+    index, organ = organ_index(layer)
+    rows = voxel_rows(features, index)
+    pool = OrganPool(3)
+    pool.add(model.voxel_channels(rows, image[0, 0].flatten()[index]), organ, torch.ones(len(index)))
+    embeddings = model.project(model.descriptor(pool.means(), torch.rand(3, 8)))
+    texts = torch.nn.functional.normalize(torch.randn(3, embeddings.shape[1]), dim=1)
+    loss = torch.nn.functional.cross_entropy(embeddings @ texts.T / model.temperature, torch.arange(3))
+    (loss + torch.nn.functional.cross_entropy(model.segment(rows), organ)).backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert torch.isfinite(parameter.grad).all(), name
+        if not name.endswith((".conv.bias", "transpconvs.0.bias")):  # the instance norm that follows takes these away
+            assert parameter.grad.abs().max() > 0, name

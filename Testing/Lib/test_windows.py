@@ -1,0 +1,78 @@
+"""Windows cover every organ voxel, stay within their size, and blend with shares that sum to one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from CTGLIPLib.windows import blend_weight, plan_windows
+
+
+def lengths(box) -> tuple[int, ...]:
+    return tuple(side.stop - side.start for side in box)
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(
+    shape=st.tuples(*[st.integers(1, 30)] * 3),
+    patch=st.integers(6, 20),
+    overlap=st.floats(0, 0.9),
+    seed=st.integers(0, 999),
+    density=st.sampled_from([0.0005, 0.02, 0.5]),
+)
+def test_windows_cover_every_organ_voxel_within_the_patch_size(shape, patch, overlap, seed, density):
+    occupied = np.random.default_rng(seed).random(shape) < density
+    plan = plan_windows(occupied, patch, overlap)
+    covered = np.zeros(shape, bool)
+    for box in plan.boxes:
+        assert lengths(box) == tuple(min(n, patch) for n in shape)
+        assert all(side.start >= 0 and side.stop <= n for side, n in zip(box, shape, strict=True))
+        assert occupied[box].any()
+        covered[box] = True
+    assert covered[occupied].all()
+
+
+def test_shares_of_all_windows_sum_to_one_at_every_covered_voxel(rng):
+    plan = plan_windows(rng.random((37, 29, 10)) < 0.3, 16, 0.5)
+    total = np.zeros((37, 29, 10))
+    for box in plan.boxes:
+        total[box] += plan.weight(box)
+    assert len(plan.boxes) >= 6
+    np.testing.assert_allclose(total, 1, atol=1e-6)
+
+
+def test_windows_are_skipped_where_no_organ_is():
+    occupied = np.zeros((64, 64, 20), bool)
+    occupied[:8, :8] = occupied[-8:, -8:] = True
+    boxes = plan_windows(occupied, 16, 0.5).boxes
+    assert len(boxes) == 4
+    assert all((box[0].start < 32) == (box[1].start < 32) for box in boxes)
+
+
+def test_a_small_organ_in_a_large_scan_is_one_window_around_it():
+    occupied = np.zeros((90, 90, 90), bool)
+    occupied[40:50, 3:9, 80:90] = True
+    (box,) = plan_windows(occupied, 32, 0.5).boxes
+    assert box == (slice(29, 61), slice(0, 32), slice(58, 90))
+
+
+def test_a_thin_slab_gets_windows_cut_to_it():
+    boxes = plan_windows(np.ones((40, 40, 10), bool), 32, 0.5).boxes
+    assert {lengths(box) for box in boxes} == {(32, 32, 10)}
+
+
+def test_no_organ_means_no_window():
+    plan = plan_windows(np.zeros((5, 6, 7), bool), 16, 0.5)
+    assert plan.boxes == ()
+    assert (plan.total_weight == 1).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (9, 16, 5), (33, 2, 3)])
+def test_the_blending_weight_is_a_symmetric_bump(shape):
+    weight = blend_weight(shape)
+    assert weight.shape == shape
+    np.testing.assert_array_equal(weight, weight[::-1, ::-1, ::-1])
+    assert weight.min() >= 0.001
+    assert weight.max() == weight[tuple(n // 2 for n in shape)] <= 1
