@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="ctglip-train",
-        description="Train CT-GLIP: simulate patients, pretrain in two stages, evaluate on subjects that were held out.",
+        description="Train CT-GLIP: simulate patients, pretrain in two stages, evaluate on subjects held out.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_simulate(commands)
@@ -77,6 +77,7 @@ def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
         "--data", type=Path, help="folder that the list's paths are relative to (default $CTGLIP_DATA)"
     )
     command.add_argument("--patients", type=int, default=60, help="simulated patients of each held-out subject")
+    command.add_argument("--text-folder", type=Path, help="local folder of the text encoder")
     command.set_defaults(run=_evaluate)
 
 
@@ -116,9 +117,8 @@ def _evaluate(options: argparse.Namespace) -> None:
     from ctglip_training.hold_out import evaluate_run
     from ctglip_training.subjects import data_folder, read_subjects
 
-    summary = evaluate_run(
-        options.run_folder, read_subjects(options.subjects), data_folder(options.data), options.patients
-    )
+    subjects, data = read_subjects(options.subjects), data_folder(options.data)
+    summary = evaluate_run(options.run_folder, subjects, data, options.patients, options.text_folder)
     sys.stdout.write(summary + "\n")
 
 

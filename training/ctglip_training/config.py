@@ -14,7 +14,7 @@ from CTGLIPLib.organs import ORGANS
 if sys.version_info >= (3, 11):
     import tomllib
 else:
-    import tomli as tomllib
+    import tomli as tomllib  # pyright: ignore[reportMissingImports] - only Python 3.10 needs it
 
 Method = Literal["ct-glip", "vanilla-clip"]
 
@@ -97,6 +97,11 @@ class OptimConfig:
     def steps(self) -> int:
         """Steps of all stages."""
         return self.segmentation_steps + self.contrast_steps + self.head_steps
+
+    def samples_after(self, step: int) -> int:
+        """Patients drawn in the first `step` steps."""
+        cropped = min(step, self.segmentation_steps + self.contrast_steps)
+        return cropped * self.batch + (step - cropped) * self.head_batch
 
 
 @dataclass(frozen=True)

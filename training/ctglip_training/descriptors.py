@@ -13,11 +13,10 @@ from torch import Tensor
 from ctglip_training.config import TrainConfig
 from ctglip_training.simulate.patient import Patient
 from ctglip_training.store import PoolEntry, read_patient
+from ctglip_training.whole_image import whole_body
 from CTGLIPLib.encode import organ_descriptors
 from CTGLIPLib.model import GroundedEncoder
-from CTGLIPLib.organ_geometry import BODY_HU, measure_organs
-from CTGLIPLib.preprocess import Prepared, prepare_on_grid
-from CTGLIPLib.volume import Segmentation
+from CTGLIPLib.preprocess import prepare_on_grid
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +55,7 @@ def _describe(model: GroundedEncoder, config: TrainConfig, patient: Patient) -> 
         descriptor = organ_descriptors(model, prepared, config.preprocess).clone()[torch.from_numpy(kept)]
         whole = descriptor[:0]
     else:
-        whole = organ_descriptors(model, whole_body(prepared), config.preprocess).clone()
+        whole = organ_descriptors(model, whole_body(patient, prepared), config.preprocess).clone()
         descriptor = whole[:0]
     empty = np.zeros((1, 1, 1), dtype=np.float32)
     bare = replace(
@@ -69,10 +68,3 @@ def _describe(model: GroundedEncoder, config: TrainConfig, patient: Patient) -> 
         ),
     )
     return Described(bare, organs, descriptor, whole)
-
-
-def whole_body(prepared: Prepared) -> Prepared:
-    """The study with one organ, the whole body, as vanilla CLIP pools it; its geometry is not described."""
-    low = (BODY_HU - -1000.0) / 2000.0
-    body = Segmentation((prepared.image > low)[None].astype(np.uint16), prepared.grid, ("body",))
-    return replace(prepared, segmentation=body, geometry=measure_organs(body))

@@ -6,12 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
-from ctglip_training.descriptors import whole_body
 from ctglip_training.metrics import auc, bootstrap_interval
 from ctglip_training.simulate.catalogue import FINDINGS
 from ctglip_training.simulate.patient import Patient
+from ctglip_training.whole_image import whole_body
 from CTGLIPLib.abnormalities import abnormality_named
 from CTGLIPLib.config import PreprocessConfig
 from CTGLIPLib.encode import encode_organs
@@ -19,6 +18,7 @@ from CTGLIPLib.model import GroundedEncoder
 from CTGLIPLib.organs import PAPER_ORGANS, readable_name
 from CTGLIPLib.preprocess import Prepared, prepare_on_grid
 from CTGLIPLib.prompts import finding_prompts, organ_prompt
+from CTGLIPLib.similarity import embed_texts
 from CTGLIPLib.text import TextEncoder
 
 
@@ -89,7 +89,7 @@ class Evaluator:
         cases = []
         for number, patient in enumerate(patients):
             prepared = prepare_on_grid(patient.volume, patient.segmentation, self._preprocess)
-            embeddings = self._embeddings(prepared)
+            embeddings = self._embeddings(patient, prepared)
             true = {(finding.abnormality, finding.organ) for finding in patient.findings}
             for index, organ in enumerate(prepared.segmentation.names):
                 if prepared.geometry.voxels[index] < self._preprocess.min_organ_voxels or organ not in trained:
@@ -100,10 +100,10 @@ class Evaluator:
                         cases.append(FindingCase(number, finding.id, organ, margin, (finding.id, organ) in true))
         return cases
 
-    def _embeddings(self, prepared: Prepared) -> np.ndarray:
+    def _embeddings(self, patient: Patient, prepared: Prepared) -> np.ndarray:
         if not self._whole:
             return encode_organs(self._model, prepared, self._preprocess)
-        embedding = encode_organs(self._model, whole_body(prepared), self._preprocess)
+        embedding = encode_organs(self._model, whole_body(patient, prepared), self._preprocess)
         return np.repeat(embedding, len(prepared.segmentation.names), axis=0)
 
     def _margin(self, embedding: np.ndarray, abnormality: str, organ: str) -> float:
@@ -115,8 +115,7 @@ class Evaluator:
     def _embed(self, texts: Sequence[str]) -> np.ndarray:
         missing = [text for text in dict.fromkeys(texts) if text not in self._texts]
         if missing:
-            centred = torch.from_numpy(self._encoder.encode(missing)) - self._model.text_mean
-            rows = torch.nn.functional.normalize(centred, dim=1).numpy()
+            rows = embed_texts(self._encoder, missing, self._model.get_buffer("text_mean").cpu().numpy())
             self._texts.update(zip(missing, rows, strict=True))
         return np.stack([self._texts[text] for text in texts])
 

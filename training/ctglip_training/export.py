@@ -8,9 +8,12 @@ from pathlib import Path
 import torch
 
 from ctglip_training.config import TrainConfig
-from CTGLIPLib.checkpoint import ModelFolder, load_network, open_model_folder, save_model
+from CTGLIPLib.checkpoint import CARD, ModelFolder, load_network, open_model_folder, save_model, write_config
 from CTGLIPLib.config import Config, ScoreConfig
+from CTGLIPLib.files import whole_file
 from CTGLIPLib.model import GroundedEncoder
+
+NOT_CALIBRATED = "Not calibrated."
 
 
 def export_model(config: TrainConfig, network: GroundedEncoder, folder: Path) -> ModelFolder:
@@ -26,7 +29,7 @@ def _card(config: TrainConfig) -> str:
     held_out = ", ".join(config.data.hold_out) or "none"
     return (
         f"# {config.name}\n\nResearch software, not a medical device. Trained by `ctglip-train pretrain`, method "
-        f"{config.method}, on the pool {Path(config.data.pool).name}; subjects held out: {held_out}. Not calibrated.\n"
+        f"{config.method}, on the pool {Path(config.data.pool).name}; subjects held out: {held_out}. {NOT_CALIBRATED}\n"
     )
 
 
@@ -36,6 +39,17 @@ def load_run_model(run: Path) -> tuple[ModelFolder, GroundedEncoder]:
     return folder, load_network(folder)
 
 
-def with_score(folder: ModelFolder, score: ScoreConfig) -> Config:
-    """The model's configuration with another way to score."""
-    return dataclasses.replace(folder.config, score=score)
+def apply_score(folder: Path, score: ScoreConfig) -> ModelFolder:
+    """The model folder with another way to score, such as a calibrated one; its card says so.
+
+    Raises:
+        CheckpointError: if it is no model folder of ours.
+        OutputError: if it cannot be written.
+    """
+    model = open_model_folder(folder)
+    if score.calibrated_on:
+        with whole_file(folder / CARD) as temporary:
+            said = f"Scores calibrated on {score.calibrated_on}."
+            temporary.write_text(model.card.replace(NOT_CALIBRATED, said), encoding="utf-8")
+    write_config(folder, dataclasses.replace(model.config, score=score))
+    return open_model_folder(folder)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ctglip_training.config import TrainConfig
-from ctglip_training.evaluate import Evaluator, summarise_findings
+from ctglip_training.evaluate import Evaluator, FindingSummary, OrganReport, summarise_findings
 from ctglip_training.export import load_run_model
 from ctglip_training.simulate.patient import Patient
 from ctglip_training.state import read_run_config
@@ -24,24 +24,24 @@ from CTGLIPLib.segmentation_io import resample_segmentation
 from CTGLIPLib.text_bank import open_text_encoder
 
 
-def evaluate_run(run: Path, subjects: Sequence[Subject], data: Path, patients: int) -> str:
+def evaluate_run(
+    run: Path, subjects: Sequence[Subject], data: Path, patients: int, text_folder: Path | None = None
+) -> str:
     """Write `evaluation.json` into the run's folder and return a short table.
 
     Raises:
-        ConfigError: if the run held no subject out: data that a model was trained on is never its test.
+        ConfigError: if the run held no subject out: data that a model was trained on is never its test; or if a
+            held-out subject is not listed.
     """
     config = read_run_config(run)
-    if not config.data.hold_out:
-        msg = f"The run {run} held no subject out, so nothing can be tested on it. Train with --hold-out SUBJECT."
-        raise ConfigError(msg)
+    held_out = _held_out(config, subjects)
     folder, network = load_run_model(run)
+    encoder = open_text_encoder(config.text.encoder, text_folder)
     whole = config.method == "vanilla-clip"
-    evaluator = Evaluator(network, folder.config.preprocess, open_text_encoder(config.text.encoder), whole_image=whole)
+    evaluator = Evaluator(network, folder.config.preprocess, encoder, whole_image=whole)
     trained = trained_organs(config)
     lines, results = [], {}
-    for subject in subjects:
-        if subject.id not in config.data.hold_out:
-            continue
+    for subject in held_out:
         real = at_model_spacing(load_subject(subject, data), folder.config.preprocess.spacing_mm)
         organs = evaluator.organs(real, trained)
         pool = [e for e in list_pool(Path(config.data.pool)) if e.subject == subject.id][:patients]
@@ -54,14 +54,30 @@ def evaluate_run(run: Path, subjects: Sequence[Subject], data: Path, patients: i
             "recognised": dict(organs.rows),
             **asdict(findings),
         }
-        low, high = findings.interval
-        lines.append(
-            f"{config.method} without {subject.id}: organ top-1 {organs.top1:.3f}, top-5 {organs.top5:.3f} of {len(organs.rows)} "
-            f"organs; findings mean AUC {findings.mean_auc:.3f} ({low:.3f}-{high:.3f}) in {len(pool)} patients"
-        )
+        lines.append(f"{config.method} without {subject.id}: {_line(organs, findings, len(pool))}")
     with whole_file(run / "evaluation.json") as temporary:
         temporary.write_text(json.dumps(results, indent=1), encoding="utf-8")
     return "\n".join(lines)
+
+
+def _held_out(config: TrainConfig, subjects: Sequence[Subject]) -> list[Subject]:
+    if not config.data.hold_out:
+        msg = f"The run {config.name} held no subject out, so nothing tests it. Train with --hold-out SUBJECT."
+        raise ConfigError(msg)
+    known = {subject.id: subject for subject in subjects}
+    unknown = [name for name in config.data.hold_out if name not in known]
+    if unknown:
+        msg = f"The list of subjects lacks {', '.join(unknown)}, which the run held out; it has {', '.join(known)}."
+        raise ConfigError(msg)
+    return [known[name] for name in config.data.hold_out]
+
+
+def _line(organs: OrganReport, findings: FindingSummary, patients: int) -> str:
+    low, high = findings.interval
+    return (
+        f"organ top-1 {organs.top1:.3f}, top-5 {organs.top5:.3f} of {len(organs.rows)} organs; "
+        f"findings mean AUC {findings.mean_auc:.3f} ({low:.3f}-{high:.3f}) in {patients} patients"
+    )
 
 
 def trained_organs(config: TrainConfig) -> set[str]:

@@ -5,7 +5,6 @@ Every random choice of step s depends on (seed, s) alone, so a resumed run conti
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import time
@@ -19,9 +18,10 @@ from torch.optim import Adam
 
 from ctglip_training.config import TrainConfig
 from ctglip_training.descriptors import Described, describe_patients
+from ctglip_training.metrics_log import MetricsLog
 from ctglip_training.samples import Sample, draw_sample
 from ctglip_training.state import load_run_weights, load_state, save_state
-from ctglip_training.store import PoolEntry, list_pool, read_patient
+from ctglip_training.store import PoolEntry, read_patient, training_entries
 from ctglip_training.task import Losses, Task
 from ctglip_training.texts import DictionaryEntry, OrganTextSampler, TextTable, build_dictionary
 from CTGLIPLib.errors import ConfigError, CTGLIPError
@@ -39,22 +39,26 @@ def train(config: TrainConfig, out: Path, encoder: TextEncoder) -> GroundedEncod
 
     Raises:
         CheckpointError: if `out` holds another run.
+        ConfigError: if the pool has not the held-out subjects, no other subject, or another spacing.
+        DependencyError: if TensorBoard is not installed.
         CTGLIPError: if a loss is not finite; the step and patients are named.
     """
     torch.set_flush_denormal(True)  # high powers of small features are denormal: steps twice as long (benchmarks.md)
-    run = _Run(config, out, encoder)
+    run = _Run(config, encoder)
     step = load_state(out, config, run.model, run.optimiser)
     started, first = time.monotonic(), step
-    while step < config.optim.steps:
-        lr = learning_rate(config, step)
-        losses, norms = run.step(step, lr)
-        step += 1
-        seconds = time.monotonic() - started
-        left = seconds / (step - first) * (config.optim.steps - step)
-        _log(out, step, config, lr, {**losses, **norms}, seconds=round(seconds, 2))
-        logger.info("step %d of %d, %s, %.0f s left", step, config.optim.steps, _short(losses), left)
-        if step % config.save_every == 0 or step == config.optim.steps:
-            save_state(out, config, step, run.model, run.optimiser)
+    with MetricsLog(out, step) as log:
+        while step < config.optim.steps:
+            lr = learning_rate(config, step)
+            losses, norms = run.step(step, lr)
+            step += 1
+            seconds = time.monotonic() - started
+            left = seconds / (step - first) * (config.optim.steps - step)
+            seen = config.optim.samples_after(step)
+            log.add(step, {"samples_seen": seen, "seconds": round(seconds, 2), "lr": lr, **losses, **norms})
+            logger.info("step %d of %d, %s, %.0f s left", step, config.optim.steps, _short(losses), left)
+            if step % config.save_every == 0 or step == config.optim.steps:
+                save_state(out, config, step, run.model, run.optimiser)
     return run.model.eval()
 
 
@@ -93,17 +97,17 @@ def centre_of_texts(table: TextTable) -> Tensor:
 class _Run:
     """What one run holds: data, network, optimiser."""
 
-    def __init__(self, config: TrainConfig, out: Path, encoder: TextEncoder) -> None:
-        self.config, self.out = config, out
-        self.entries = [e for e in list_pool(Path(config.data.pool)) if e.subject not in config.data.hold_out]
+    def __init__(self, config: TrainConfig, encoder: TextEncoder) -> None:
+        self.config = config
+        self.entries = training_entries(config)
         self.subjects = sorted({entry.subject for entry in self.entries})
         table = TextTable(encoder)
         dictionary = build_dictionary(_sentences(self.entries), config.loss.dictionary_size, config.data.seed)
         self.sampler = OrganTextSampler(dictionary, config.loss.dictionary_texts)
         self.model = new_model(config).train()
         if config.loss.centre_texts:
-            self.model.text_mean.copy_(centre_of_texts(table))
-        self.task = Task(self.model, table, self.model.text_mean, config.loss)
+            self.model.get_buffer("text_mean").copy_(centre_of_texts(table))
+        self.task = Task(self.model, table, self.model.get_buffer("text_mean"), config.loss)
         self.optimiser = Adam(self.model.parameters(), lr=config.optim.lr, weight_decay=config.optim.weight_decay)
         self._described: dict[Path, Described] | None = None
 
@@ -112,10 +116,13 @@ class _Run:
         rng = np.random.default_rng([self.config.data.seed, step])
         entries = self._draw(rng, head=step >= self.config.optim.steps - self.config.optim.head_steps)
         losses = self._losses(step, entries, rng)
+        if not losses:  # no patient of the batch has two organs to tell apart
+            return {"loss": 0.0}, {}
         total = self.task.total(losses)
         if not torch.isfinite(total):
             names = ", ".join(f"{entry.subject}/{entry.path.name}" for entry in entries)
-            msg = f"The loss of step {step} is not finite ({_short(_floats(losses))}); patients: {names}. Lower the learning rate."
+            values = _short(_floats(losses))
+            msg = f"The loss of step {step} is not finite ({values}); patients: {names}. Lower the learning rate."
             raise CTGLIPError(msg)
         self.optimiser.zero_grad(set_to_none=True)
         total.backward()
@@ -154,7 +161,7 @@ class _Run:
             "gradient_norm": float(gradient_norm),
             "parameter_norm": float(after.norm()),
             "update_norm": float((after - before).norm()),
-            "temperature": float(self.model.temperature),
+            "temperature": float(self.model.temperature.detach()),
         }
 
     def _draw(self, rng: np.random.Generator, *, head: bool) -> list[PoolEntry]:
@@ -167,12 +174,7 @@ class _Run:
         return drawn
 
     def _sample(self, entry: PoolEntry, rng: np.random.Generator) -> Sample:
-        config = self.config
-        patient = read_patient(entry.path)
-        coordinates = config.model.coordinates
-        return draw_sample(
-            patient, config.preprocess, config.data.crop_voxels, self.sampler, rng, coordinates=coordinates
-        )
+        return draw_sample(read_patient(entry.path), self.config, self.sampler, rng)
 
 
 def _sentences(entries: Sequence[PoolEntry]) -> list[DictionaryEntry]:
@@ -190,11 +192,3 @@ def _floats(losses: Losses) -> dict[str, float]:
 
 def _short(losses: dict[str, float]) -> str:
     return ", ".join(f"{name.removesuffix('_loss')} {value:.3f}" for name, value in losses.items())
-
-
-def _log(out: Path, step: int, config: TrainConfig, lr: float, values: dict[str, float], seconds: float) -> None:
-    """Append one line to metrics.jsonl."""
-    line = {"step": step, "samples_seen": step * config.optim.batch, "seconds": seconds, "lr": lr, **values}
-    out.mkdir(parents=True, exist_ok=True)
-    with (out / "metrics.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line) + "\n")

@@ -17,7 +17,8 @@ def grounded_contrastive_loss(
 ) -> Tensor:
     """Symmetric InfoNCE over the organs of one image (Eq. 2), with extra negative texts for the organs (Eq. 3).
 
-    loss = mean_j( -log softmax_k(z_j.t_k / tau)[j] over all M + B texts  - log softmax_k(z_k.t_j / tau)[j] over the M organs )
+    loss = mean_j( -log softmax_k(z_j.t_k / tau)[j], over all M + B texts,
+                   -log softmax_k(z_k.t_j / tau)[j], over the M organs )
 
     Args:
         organs: z, unit norm, shape (M, dim).

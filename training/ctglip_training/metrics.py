@@ -39,3 +39,18 @@ def bootstrap_interval(
         drawn = rng.integers(len(members), size=len(members))
         values.append(statistic(np.concatenate([members[d] for d in drawn])))
     return float(np.nanpercentile(values, 2.5)), float(np.nanpercentile(values, 97.5))
+
+
+def expected_calibration_error(scores: np.ndarray, truth: np.ndarray, bins: int = 10) -> float:
+    """Mean distance between score and share of positives over equal bins of the score, weighted by their cases.
+
+    Source: Naeini et al. 2015, "Obtaining Well Calibrated Probabilities Using Bayesian Binning".
+
+    Args:
+        scores: probabilities, shape (case,).
+        truth: bool, shape (case,).
+        bins: number of bins over 0..1.
+    """
+    place = np.minimum((scores * bins).astype(int), bins - 1)
+    gaps = np.bincount(place, weights=scores - truth, minlength=bins)
+    return float(np.abs(gaps).sum() / len(scores)) if len(scores) else float("nan")

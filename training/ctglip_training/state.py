@@ -23,7 +23,7 @@ CHECKPOINT = "checkpoint.pt"
 def save_state(folder: Path, config: TrainConfig, step: int, model: GroundedEncoder, optimiser: Optimizer) -> None:
     """Write the run's state after `step` steps."""
     state = {
-        "config": _plain(asdict(config)),
+        "config": _plain_config(config),
         "step": step,
         "model": model.state_dict(),
         "optimiser": optimiser.state_dict(),
@@ -43,18 +43,23 @@ def load_state(folder: Path, config: TrainConfig, model: GroundedEncoder, optimi
         return 0
     try:
         state = torch.load(path, weights_only=True)
-        saved, step = state["config"], int(state["step"])
+        saved, step = dict(state["config"]), int(state["step"])
     except Exception as error:  # noqa: BLE001 - torch raises many kinds for a broken file
         msg = f"Expected a checkpoint of this run at {path}, but it cannot be read: {error}. Delete it to start anew."
         raise CheckpointError(msg) from error
-    if saved != _plain(asdict(config)):
-        differing = sorted(key for key in saved if saved[key] != _plain(asdict(config)).get(key))
+    wanted = _plain_config(config)
+    if saved != wanted:
+        differing = sorted(key for key in {**saved, **wanted} if saved.get(key) != wanted.get(key))
         msg = (
             f"{path} belongs to a run with another configuration ({', '.join(differing)}). Choose another --out folder."
         )
         raise CheckpointError(msg)
-    model.load_state_dict(state["model"])
-    optimiser.load_state_dict(state["optimiser"])
+    try:
+        model.load_state_dict(state["model"])
+        optimiser.load_state_dict(state["optimiser"])
+    except Exception as error:  # noqa: BLE001 - torch raises many kinds for weights that do not fit
+        msg = f"The weights in {path} do not fit this version of the network: {error}. Choose another --out folder."
+        raise CheckpointError(msg) from error
     return step
 
 
@@ -83,6 +88,10 @@ def read_run_config(folder: Path) -> TrainConfig:
     except Exception as error:  # noqa: BLE001 - torch raises many kinds for a broken file
         msg = f"Expected a training run with {CHECKPOINT} in {folder}: {error}."
         raise CheckpointError(msg) from error
+
+
+def _plain_config(config: TrainConfig) -> dict[str, object]:
+    return {key: _plain(value) for key, value in asdict(config).items()}
 
 
 def _plain(value: object) -> object:

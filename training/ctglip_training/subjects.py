@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ctglip_training.config import tomllib
-from ctglip_training.simulate.patient import Patient
+from ctglip_training.simulate.patient import Patient, SimulatedFinding
 from CTGLIPLib.errors import ConfigError
 from CTGLIPLib.geometry import canonical_grid, grid_at_spacing
 from CTGLIPLib.io import read_volume
 from CTGLIPLib.resample import resample_volume
 from CTGLIPLib.segmentation_io import read_segmentation, resample_segmentation
 
-WORKING_SPACING_MM = 2.0
+WORKING_SPACING_MM = 2.5
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class Subject:
         vocabulary: TotalSegmentator version of the label map's ids, where it has no name list.
         licence: under which the data may be used.
         credit: whom the model card thanks.
+        findings: what the real patient is known to have, so that these organs are not called normal.
     """
 
     id: str
@@ -37,6 +38,7 @@ class Subject:
     segmentation: str
     licence: str
     credit: str
+    findings: tuple[SimulatedFinding, ...] = ()
     names: str | None = None
     vocabulary: Literal["totalsegmentator_v1", "totalsegmentator_v2"] | None = None
 
@@ -49,10 +51,15 @@ def read_subjects(path: Path) -> tuple[Subject, ...]:
     """
     try:
         tables: list[dict[str, Any]] = tomllib.loads(path.read_text(encoding="utf-8"))["subject"]
-        return tuple(Subject(**table) for table in tables)
+        return tuple(_subject(table) for table in tables)
     except (OSError, tomllib.TOMLDecodeError, KeyError, TypeError) as error:
         msg = f"Expected [[subject]] tables with id, ct, segmentation, licence, credit in {path}: {error}."
         raise ConfigError(msg) from error
+
+
+def _subject(table: dict[str, Any]) -> Subject:
+    findings = tuple(SimulatedFinding(**finding) for finding in table.get("finding", []))
+    return Subject(**{key: value for key, value in table.items() if key != "finding"}, findings=findings)
 
 
 def data_folder(given: Path | None) -> Path:
@@ -69,10 +76,10 @@ def data_folder(given: Path | None) -> Path:
 
 
 def load_subject(subject: Subject, folder: Path, spacing_mm: float = WORKING_SPACING_MM) -> Patient:
-    """A real patient without simulated findings, on an isotropic RAS grid no finer than `spacing_mm`."""
+    """A real patient with the findings it is known to have, on an isotropic RAS grid no finer than `spacing_mm`."""
     volume = read_volume(folder / subject.ct).volume
     names = folder / subject.names if subject.names else None
     segmentation = read_segmentation(folder / subject.segmentation, names, subject.vocabulary).segmentation
     spacing = max(spacing_mm, min(volume.grid.spacing_mm))
     grid = grid_at_spacing(canonical_grid(volume.grid), spacing)
-    return Patient(resample_volume(volume, grid), resample_segmentation(segmentation, grid), ())
+    return Patient(resample_volume(volume, grid), resample_segmentation(segmentation, grid), subject.findings)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -18,11 +18,9 @@ from ctglip_training.losses import (
 from ctglip_training.samples import Sample
 from ctglip_training.texts import OrganTexts, TextTable
 from CTGLIPLib.model import GroundedEncoder, organ_index
-from CTGLIPLib.organ_geometry import GEOMETRY_FEATURES
 from CTGLIPLib.pooling import OrganPool, voxel_rows
 
 Losses = dict[str, Tensor]
-Embed = Callable[[Sequence[str]], Tensor]
 
 
 class Task:
@@ -48,13 +46,17 @@ class Task:
 
     def grounded(self, batch: Sequence[Sample], generator: torch.Generator) -> Losses:
         """Stage 2: Eq. 2 + Eq. 3 + segmentation, and our loss against false texts of the same organ."""
-        return _mean([self._grounded_one(sample, generator) for sample in batch if len(sample.organs) > 1])
+        several = [sample for sample in batch if len(sample.organs) > 1]
+        if not several:  # one organ has nothing to be told from
+            return self.segmentation(batch, generator)
+        return _mean([self._grounded_one(sample, generator) for sample in several])
 
     def whole_image(self, batch: Sequence[Sample], generator: torch.Generator) -> Losses:
         """Stage 2 of the baseline: whole images against whole reports, and segmentation."""
         features = [self._features(sample) for sample in batch]
-        no_geometry = torch.zeros(1, GEOMETRY_FEATURES)
-        descriptors = [self.pool(s, f, s.body[None].long(), no_geometry) for s, f in zip(batch, features, strict=True)]
+        descriptors = [
+            self.pool(s, f, s.body[None].long(), s.body_geometry) for s, f in zip(batch, features, strict=True)
+        ]
         losses = _mean(
             [{"segmentation_loss": self._segment(s, f, generator)} for s, f in zip(batch, features, strict=True)]
         )
@@ -101,7 +103,10 @@ class Task:
         return {"global_loss": global_contrastive_loss(images, self.embed(reports), self._temperature)}
 
     def head(self, descriptors: Sequence[Tensor], texts: Sequence[OrganTexts]) -> Losses:
-        """The last stage: only the projection learns, from descriptors of whole patients computed once."""
+        """The last stage: only the projection learns, from descriptors of whole patients computed once.
+
+        Empty where no patient has two organs to tell apart.
+        """
         return _mean([self.contrast(d, t) for d, t in zip(descriptors, texts, strict=True) if len(d) > 1])
 
     def _grounded_one(self, sample: Sample, generator: torch.Generator) -> Losses:
@@ -124,8 +129,8 @@ class Task:
 
     def _segment(self, sample: Sample, features: Tensor, generator: torch.Generator) -> Tensor:
         """Segmentation loss on random voxels, half of them in organs."""
-        classes = torch.tensor([0, *(self._class_of(organ) for organ in sample.organs)])
-        labels = classes[sample.layers.amax(dim=0).flatten()]
+        classes = torch.tensor([0, *(self._class_of(name) for name in sample.names)])
+        labels = classes[sample.labels.flatten()]
         half = self._config.segmentation_voxels // 2
         everywhere = torch.randint(len(labels), (half,), generator=generator)
         inside = labels.nonzero().squeeze(1)

@@ -80,7 +80,7 @@ class OrganTexts:
     Attributes:
         anatomy: the name template of each organ.
         diagnosis: one true sentence of each organ.
-        extra: Eq. 3's dictionary texts, true of no organ of the crop.
+        extra: Eq. 3's dictionary texts, true of no organ of the patient.
         own_negatives: for each organ, the same number of false texts about it, or none where no text is known.
         report: the whole patient's report.
     """
@@ -108,25 +108,36 @@ class OrganTextSampler:
     def __call__(self, patient: Patient, organs: Sequence[str], rng: np.random.Generator) -> OrganTexts:
         """Texts for `organs` of a patient."""
         found = {finding.organ: finding for finding in patient.findings}
+        true = self._true_texts(patient)
         anatomy, diagnosis, extra, negatives = [], [], [], []
         for organ in organs:
             anatomy.append(organ_prompt(readable_name(organ)))
             finding = found.get(organ)
-            false = self._false_texts(organ, finding.abnormality if finding else None, rng)
+            here = {f.abnormality for f in patient.findings if f.organ == organ}
+            false = self._false_texts(organ, here, rng)
             if finding:
                 diagnosis.append(self._abnormal_text(finding.abnormality, organ, finding.sentence, rng))
                 negatives.append((normal_prompt(readable_name(organ)), *false[: self._count - 1]))
             else:
                 diagnosis.append(self._normal_text(organ, rng))
-                extra.extend(false)
+                extra.extend(text for text in false if text not in true)
                 negatives.append(tuple(false))
         sentences = [finding.sentence for finding in patient.findings]
         report = " ".join(sentences) if sentences else "No evident abnormality in the CT scan."
         padded = tuple(_repeat_to(texts, self._count) for texts in negatives)
         return OrganTexts(tuple(anatomy), tuple(diagnosis), tuple(extra), padded, report)
 
-    def _false_texts(self, organ: str, true_abnormality: str | None, rng: np.random.Generator) -> list[str]:
-        entries = [e for e in self._by_organ.get(organ, []) if e.abnormality != true_abnormality]
+    def _true_texts(self, patient: Patient) -> set[str]:
+        """Every text that says one of the patient's findings; "Renal cyst." is said of either kidney."""
+        texts = {finding.sentence for finding in patient.findings}
+        for finding in patient.findings:
+            for known in self._living.get(finding.organ, []):
+                if known.id == finding.abnormality:
+                    texts.update(finding_prompts(known, finding.organ).positive)
+        return texts
+
+    def _false_texts(self, organ: str, true_abnormalities: set[str], rng: np.random.Generator) -> list[str]:
+        entries = [e for e in self._by_organ.get(organ, []) if e.abnormality not in true_abnormalities]
         chosen = rng.permutation(len(entries))[: self._count]
         return [entries[i].text for i in chosen]
 

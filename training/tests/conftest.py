@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from training_phantom import FakeEncoder, smoke_config, write_pool
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -19,6 +20,24 @@ def data_folder() -> Path:
     if not (folder / "abdomen_example" / "ct.nii.gz").is_file():
         pytest.skip(f"no real CT data at {folder}; set CTGLIP_DATA to run this test")
     return folder
+
+
+@pytest.fixture(scope="session")
+def pool(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pool of phantoms of the subjects alpha and beta; not to be written to."""
+    return write_pool(tmp_path_factory.mktemp("pool"))
+
+
+@pytest.fixture(scope="session")
+def smoke_run(pool: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished smoke run, its model exported; beta was held out; not to be written to."""
+    from ctglip_training.export import export_model
+    from ctglip_training.loop import train
+
+    out = tmp_path_factory.mktemp("run")
+    config = smoke_config(pool, hold_out=("beta",))
+    export_model(config, train(config, out, FakeEncoder()), out / "model")
+    return out
 
 
 @pytest.fixture
