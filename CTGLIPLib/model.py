@@ -22,6 +22,8 @@ HU_CENTRES = (
     20.0, 40.0, 60.0, 90.0, 130.0, 200.0, 300.0, 500.0, 1000.0,
 )  # fmt: skip
 LOG_SCALE = 1000.0
+LEAST_DEVIATION = 0.05
+"""Added to a descriptor's spread: one that hardly varied in training must not be blown up by a small shift."""
 
 
 class GroundedEncoder(nn.Module):
@@ -56,7 +58,10 @@ class GroundedEncoder(nn.Module):
         would shift the instance norm of a thin slab.
         """
         size = image.shape[2:]
-        missing = [-n % s for n, s in zip(size, self.backbone.stride_ijk, strict=True)]
+        stride = self.backbone.stride_ijk
+        missing = [-n % s for n, s in zip(size, stride, strict=True)]
+        if all(n + m == s for n, m, s in zip(size, missing, stride, strict=True)):
+            missing[2] += stride[2]  # instance norm cannot norm the one voxel that the coarsest stage would have
         padded = functional.pad(image, (0, missing[2], 0, missing[1], 0, missing[0]), mode="replicate")
         return self.backbone(padded)[:, :, : size[0], : size[1], : size[2]]
 
@@ -126,7 +131,7 @@ class RunningStandardise(nn.Module):
         """The standardised rows; in training mode the statistics follow them first."""
         if self.training and len(rows) > 1:
             self._follow(rows.detach())
-        return (rows - self.mean) / (self.variance + 1e-6).sqrt()
+        return (rows - self.mean) / (self.variance.sqrt() + LEAST_DEVIATION)
 
     def _follow(self, rows: Tensor) -> None:
         share = torch.clamp(1 / (self.batches + 1), min=0.02)

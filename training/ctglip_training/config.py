@@ -52,6 +52,8 @@ class LossConfig:
         dictionary_size: entries of the abnormality dictionary.
         segmentation_voxels: voxels of a crop that the segmentation loss looks at.
         learn_temperature: learn tau from 0.07 on; False keeps 0.07.
+        descriptor_noise: noise added to standardised descriptors, against learning the few real subjects by heart.
+        descriptor_dropout: share of a descriptor's values that is dropped; 0 = the paper, as for the noise.
         centre_texts: subtract the mean text embedding, which widens the margins between alike sentences.
     """
 
@@ -64,6 +66,8 @@ class LossConfig:
     segmentation_voxels: int = 20_000
     learn_temperature: bool = True
     centre_texts: bool = True
+    descriptor_noise: float = 0.0
+    descriptor_dropout: float = 0.0
 
 
 @dataclass(frozen=True)

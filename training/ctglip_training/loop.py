@@ -133,21 +133,23 @@ class _Run:
         optim, grounded = self.config.optim, self.config.method == "ct-glip"
         generator = torch.Generator().manual_seed(self.config.data.seed * 1_000_003 + step)
         if step >= optim.segmentation_steps + optim.contrast_steps:
-            return self._head_losses(entries, rng, grounded=grounded)
+            return self._head_losses(entries, rng, generator)
         batch = [self._sample(entry, rng) for entry in entries]
         if step < optim.segmentation_steps:
             return self.task.segmentation(batch, generator)
         return self.task.grounded(batch, generator) if grounded else self.task.whole_image(batch, generator)
 
-    def _head_losses(self, entries: Sequence[PoolEntry], rng: np.random.Generator, *, grounded: bool) -> Losses:
+    def _head_losses(
+        self, entries: Sequence[PoolEntry], rng: np.random.Generator, generator: torch.Generator
+    ) -> Losses:
         if self._described is None:
             self._described = describe_patients(self.model, self.config, self.entries)
         patients = [self._described[entry.path] for entry in entries]
-        if not grounded:
+        if self.config.method == "vanilla-clip":
             reports = [self.sampler(p.patient, (), rng).report for p in patients]
-            return self.task.contrast_whole(torch.cat([p.whole for p in patients]), reports)
+            return self.task.contrast_whole(torch.cat([p.whole for p in patients]), reports, generator)
         texts = [self.sampler(p.patient, p.organs, rng) for p in patients]
-        return self.task.head([p.descriptor for p in patients], texts)
+        return self.task.head([p.descriptor for p in patients], texts, generator)
 
     def _update(self, lr: float) -> dict[str, float]:
         for group in self.optimiser.param_groups:

@@ -60,7 +60,10 @@ class Task:
         losses = _mean(
             [{"segmentation_loss": self._segment(s, f, generator)} for s, f in zip(batch, features, strict=True)]
         )
-        return {**losses, **self.contrast_whole(torch.cat(descriptors), [sample.texts.report for sample in batch])}
+        return {
+            **losses,
+            **self.contrast_whole(torch.cat(descriptors), [sample.texts.report for sample in batch], generator),
+        }
 
     def total(self, losses: Losses) -> Tensor:
         """The weighted sum (Eq. 4)."""
@@ -82,9 +85,9 @@ class Task:
             pool.add(channels, organ, torch.ones(len(index)))
         return self._model.descriptor(pool.means(), geometry)
 
-    def contrast(self, descriptor: Tensor, texts: OrganTexts) -> Losses:
+    def contrast(self, descriptor: Tensor, texts: OrganTexts, generator: torch.Generator) -> Losses:
         """Eq. 2, Eq. 3 and our own-negatives loss for the organs of one patient, from their descriptors."""
-        organs = self._model.project(descriptor)
+        organs = self._project(descriptor, generator)
         losses: Losses = {}
         if self._config.anatomy:
             losses["anatomy_loss"] = grounded_contrastive_loss(organs, self.embed(texts.anatomy), self._temperature)
@@ -97,23 +100,35 @@ class Task:
                 losses["own_negatives_loss"] = self._own_negatives(organs, diagnosis, texts.own_negatives)
         return losses
 
-    def contrast_whole(self, descriptors: Tensor, reports: Sequence[str]) -> Losses:
+    def contrast_whole(self, descriptors: Tensor, reports: Sequence[str], generator: torch.Generator) -> Losses:
         """Vanilla CLIP's loss between whole images, shape (batch, descriptor), and whole reports."""
-        images = self._model.project(descriptors)
+        images = self._project(descriptors, generator)
         return {"global_loss": global_contrastive_loss(images, self.embed(reports), self._temperature)}
 
-    def head(self, descriptors: Sequence[Tensor], texts: Sequence[OrganTexts]) -> Losses:
+    def head(self, descriptors: Sequence[Tensor], texts: Sequence[OrganTexts], generator: torch.Generator) -> Losses:
         """The last stage: only the projection learns, from descriptors of whole patients computed once.
 
         Empty where no patient has two organs to tell apart.
         """
-        return _mean([self.contrast(d, t) for d, t in zip(descriptors, texts, strict=True) if len(d) > 1])
+        return _mean([self.contrast(d, t, generator) for d, t in zip(descriptors, texts, strict=True) if len(d) > 1])
 
     def _grounded_one(self, sample: Sample, generator: torch.Generator) -> Losses:
         features = self._features(sample)
         descriptor = self.pool(sample, features, sample.layers, sample.geometry)
-        losses = self.contrast(descriptor, sample.texts)
+        losses = self.contrast(descriptor, sample.texts, generator)
         return {"segmentation_loss": self._segment(sample, features, generator), **losses}
+
+    def _project(self, descriptor: Tensor, generator: torch.Generator) -> Tensor:
+        """Embeddings of disturbed descriptors: noise of the whole scan and of each organ, and dropout."""
+        rows = self._model.standardise(descriptor)
+        if self._config.descriptor_noise:
+            scan = torch.randn(1, rows.shape[1], generator=generator)
+            organ = torch.randn(rows.shape, generator=generator)
+            rows = rows + self._config.descriptor_noise * (scan + organ) / 2
+        if self._config.descriptor_dropout:
+            kept = torch.rand(rows.shape, generator=generator) >= self._config.descriptor_dropout
+            rows = rows * kept / (1 - self._config.descriptor_dropout)
+        return functional.normalize(self._model.projection(rows), dim=1)
 
     def _own_negatives(self, organs: Tensor, diagnosis: Tensor, negatives: Sequence[tuple[str, ...]]) -> Tensor:
         """Our loss over the organs that false texts are known for."""

@@ -78,7 +78,7 @@ def test_the_head_stage_moves_the_projection_and_the_temperature_alone(tmp_path)
     _, model, task, batch = make(tmp_path)
     width = model.projection[0].in_features
     descriptors = [torch.randn(len(s.organs), width, generator=torch.Generator().manual_seed(1)) for s in batch]
-    moved = with_gradient(model, task.total(task.head(descriptors, [s.texts for s in batch])))
+    moved = with_gradient(model, task.total(task.head(descriptors, [s.texts for s in batch], torch.Generator())))
     assert moved == parts(model, "projection", "log_temperature")
 
 
@@ -114,7 +114,7 @@ def test_a_batch_of_single_organs_still_learns_to_segment(tmp_path):
     _, _, task, batch = make(tmp_path)
     single = [replace(sample, organs=sample.organs[:1]) for sample in batch]
     assert set(task.grounded(single, torch.Generator().manual_seed(0))) == {"segmentation_loss"}
-    assert task.head([torch.zeros(1, 5)], [batch[0].texts]) == {}
+    assert task.head([torch.zeros(1, 5)], [batch[0].texts], torch.Generator()) == {}
 
 
 def test_organs_with_the_same_true_text_are_no_negatives(tmp_path):
@@ -123,7 +123,7 @@ def test_organs_with_the_same_true_text_are_no_negatives(tmp_path):
     count = len(texts.diagnosis)
     same = replace(texts, diagnosis=("Normal.",) * count, extra=(), own_negatives=((),) * count)
     descriptor = torch.randn(count, model.projection[0].in_features, generator=torch.Generator().manual_seed(2))
-    losses = task.contrast(descriptor, same)
+    losses = task.contrast(descriptor, same, torch.Generator())
     assert losses["diagnosis_loss"].item() == pytest.approx(0.0, abs=1e-6)
     assert losses["own_negatives_loss"].item() == 0.0
 
@@ -137,10 +137,21 @@ def test_three_patients_are_learned_by_heart_in_the_head_stage(tmp_path):
     optimiser = torch.optim.Adam(model.projection.parameters(), lr=3e-3)
     first = last = float("inf")
     for step in range(150):
-        loss = task.total(task.head(descriptors, texts))
+        loss = task.total(task.head(descriptors, texts, torch.Generator()))
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
         last = loss.item()
         first = last if step == 0 else first
     assert last < 0.1 < 2.0 < first
+
+
+def test_noise_and_dropout_disturb_the_descriptor_and_follow_the_generator(tmp_path):
+    _, model, task, batch = make(tmp_path, loss=LossConfig(descriptor_noise=0.5, descriptor_dropout=0.3))
+    texts = batch[0].texts
+    descriptor = torch.randn(len(texts.diagnosis), model.projection[0].in_features)
+    first, again, other = (
+        task.total(task.contrast(descriptor, texts, torch.Generator().manual_seed(seed))).item() for seed in (1, 1, 2)
+    )
+    assert first == again
+    assert first != other
