@@ -58,7 +58,7 @@ class ModelConfig:
         text_dim: width of the text embeddings and so of the organ embeddings.
         hidden_dim: hidden width of the projection (the paper: 768).
         coordinates: two more input channels, the position right/left and front/back of the body's middle.
-        intensity: pool a soft histogram of HU beside the features.
+        intensity: pool soft histograms of HU beside the features (see intensity.py).
         power_mean: pool the 4-norm of the features beside their mean, which small findings move more.
         geometry: describe the organ's volume, extent and position beside its features.
     """

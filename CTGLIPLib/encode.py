@@ -88,10 +88,10 @@ def organ_descriptors(
     device = next(model.parameters()).device
     pool = OrganPool(len(prepared.segmentation.names), device)
     for features, box, weight in stream_features(model, prepared, config, progress):
-        image = torch.from_numpy(prepared.image[box]).to(device)
+        maps = model.intensity_maps(torch.from_numpy(prepared.image[box]).to(device))
         for layer in prepared.segmentation.layers:
             index, organ = organ_index(torch.from_numpy(layer[box].astype(np.int64)).to(device))
-            channels = model.voxel_channels(voxel_rows(features, index), image.flatten()[index])
+            channels = model.voxel_channels(voxel_rows(features, index), voxel_rows(maps, index))
             pool.add(channels, organ, weight.flatten()[index])
     geometry = torch.from_numpy(prepared.geometry_features).to(device)
     return model.descriptor(pool.means(), geometry)

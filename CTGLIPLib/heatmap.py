@@ -110,8 +110,9 @@ def _blended_channels(
     blended: np.ndarray | None = None
     for features, window, weight in stream_features(model, alone, config, progress):
         index = torch.from_numpy(np.flatnonzero(mask[window])).to(features.device)
-        intensity = torch.from_numpy(prepared.image[window].ravel()).to(features.device)[index]
-        rows = model.voxel_channels(voxel_rows(features, index), intensity) * weight.flatten()[index][:, None]
+        maps = model.intensity_maps(torch.from_numpy(prepared.image[window]).to(features.device))
+        rows = model.voxel_channels(voxel_rows(features, index), voxel_rows(maps, index))
+        rows = rows * weight.flatten()[index][:, None]
         if blended is None:
             blended = np.zeros((*mask[box].shape, rows.shape[1]), dtype=np.float32)
         place = np.argwhere(mask[window]) + [w.start - b.start for w, b in zip(window, box, strict=True)]

@@ -14,13 +14,10 @@ from torch.nn import functional
 
 from CTGLIPLib.backbones import build_backbone
 from CTGLIPLib.config import ModelConfig, PreprocessConfig
+from CTGLIPLib.intensity import BINS, histograms, hu_maps
 from CTGLIPLib.organ_geometry import GEOMETRY_FEATURES
 
 POWER = 4.0
-HU_CENTRES = (
-    -1000.0, -950.0, -900.0, -800.0, -600.0, -300.0, -100.0, -50.0, -20.0, 0.0,
-    20.0, 40.0, 60.0, 90.0, 130.0, 200.0, 300.0, 500.0, 1000.0,
-)  # fmt: skip
 LOG_SCALE = 1000.0
 LEAST_DEVIATION = 0.05
 """Added to a descriptor's spread: one that hardly varied in training must not be blown up by a small shift."""
@@ -29,8 +26,6 @@ LEAST_DEVIATION = 0.05
 class GroundedEncoder(nn.Module):
     """Network of CT-GLIP's image side, with the segmentation head of its first training stage."""
 
-    hu_centres: Tensor
-    window_hu: Tensor
     text_mean: Tensor
 
     def __init__(self, config: ModelConfig, preprocess: PreprocessConfig) -> None:
@@ -39,10 +34,9 @@ class GroundedEncoder(nn.Module):
         self.backbone = build_backbone(config.backbone, config.input_channels)
         width = self.backbone.out_channels
         self.segmentation_head = nn.Linear(width, len(config.segmentation_organs) + 1)
-        self.register_buffer("hu_centres", torch.tensor(HU_CENTRES), persistent=False)
-        self.register_buffer("window_hu", torch.tensor(preprocess.window_hu), persistent=False)
+        self.window_hu = preprocess.window_hu
         pooled = width * (2 if config.power_mean else 1)
-        extra = (2 * len(HU_CENTRES) if config.intensity else 0) + (GEOMETRY_FEATURES if config.geometry else 0)
+        extra = (2 * BINS if config.intensity else 0) + (GEOMETRY_FEATURES if config.geometry else 0)
         # Options add quantities of very different scale (a stone is 1e-3 of a kidney's histogram): bring all to one.
         self.standardise = RunningStandardise(pooled + extra) if extra or config.power_mean else nn.Identity()
         self.projection = nn.Sequential(
@@ -65,21 +59,26 @@ class GroundedEncoder(nn.Module):
         padded = functional.pad(image, (0, missing[2], 0, missing[1], 0, missing[0]), mode="replicate")
         return self.backbone(padded)[:, :, : size[0], : size[1], : size[2]]
 
+    def intensity_maps(self, image: Float[Tensor, "i j k"]) -> Float[Tensor, "map i j k"]:
+        """What `voxel_channels` needs of a window's CT in 0..1: `intensity.hu_maps`, or no map with that option off."""
+        if not self.config.intensity:
+            return image.new_zeros(0, *image.shape)
+        return hu_maps(image * (self.window_hu[1] - self.window_hu[0]) + self.window_hu[0])
+
     def voxel_channels(
-        self, features: Float[Tensor, "voxel feature"], intensity: Float[Tensor, " voxel"]
+        self, features: Float[Tensor, "voxel feature"], maps: Float[Tensor, "voxel map"]
     ) -> Float[Tensor, "voxel channel"]:
-        """What is averaged over an organ: its voxels' features and, by option, their 4th powers and HU histogram.
+        """What is averaged over an organ: its voxels' features and, by option, their 4th powers and HU histograms.
 
         Args:
             features: backbone features of single voxels.
-            intensity: the same voxels' CT value, scaled to [0, 1] by the HU window.
+            maps: the same voxels' values of `intensity_maps`.
         """
         parts = [features]
         if self.config.power_mean:
             parts.append(functional.relu(features) ** POWER)
         if self.config.intensity:
-            hu = intensity * (self.window_hu[1] - self.window_hu[0]) + self.window_hu[0]
-            parts.append(soft_histogram(hu, self.hu_centres))
+            parts.append(histograms(maps))
         return torch.cat(parts, dim=1)
 
     def descriptor(
@@ -91,7 +90,7 @@ class GroundedEncoder(nn.Module):
         if self.config.power_mean:
             parts.append(means[:, width : 2 * width].clamp_min(1e-12) ** (1 / POWER))
         if self.config.intensity:
-            shares = means[:, -len(HU_CENTRES) :]
+            shares = means[:, -BINS:]
             parts += [shares, torch.log1p(LOG_SCALE * shares.clamp_min(0))]
         if self.config.geometry:
             parts.append(geometry.to(means.dtype))
@@ -138,16 +137,6 @@ class RunningStandardise(nn.Module):
         self.mean.lerp_(rows.mean(0), float(share))
         self.variance.lerp_((rows - self.mean).square().mean(0), float(share))
         self.batches += 1
-
-
-def soft_histogram(hu: Float[Tensor, " voxel"], centres: Float[Tensor, " bin"]) -> Float[Tensor, "voxel bin"]:
-    """Share of each HU bin in single voxels: linear between the two nearest centres, summing to 1."""
-    inside = hu.clamp(centres[0], centres[-1])
-    upper = torch.searchsorted(centres, inside).clamp(1, len(centres) - 1)
-    fraction = (inside - centres[upper - 1]) / (centres[upper] - centres[upper - 1])
-    shares = torch.zeros(len(hu), len(centres), dtype=hu.dtype, device=hu.device)
-    shares.scatter_(1, upper[:, None], fraction[:, None])
-    return shares.scatter_(1, upper[:, None] - 1, 1 - fraction[:, None])
 
 
 def organ_index(layer: Int[Tensor, "i j k"]) -> tuple[Int[Tensor, " voxel"], Int[Tensor, " voxel"]]:

@@ -1,0 +1,1 @@
+"""Tables that the library reads: organs, abnormalities, embedded phrases, the result schema."""

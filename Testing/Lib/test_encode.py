@@ -20,12 +20,14 @@ from phantoms import (
     standardised_model,
     tiny_model,
 )
+from scipy import ndimage
 
 from CTGLIPLib.config import PreprocessConfig
 from CTGLIPLib.encode import autocast, choose_device, encode_organs, organ_descriptors, stream_features, window_input
 from CTGLIPLib.errors import Cancelled
 from CTGLIPLib.geometry import Grid
-from CTGLIPLib.model import HU_CENTRES, LOG_SCALE, GroundedEncoder
+from CTGLIPLib.intensity import MAP_CENTRES
+from CTGLIPLib.model import LOG_SCALE, GroundedEncoder
 from CTGLIPLib.preprocess import Prepared, prepare, prepare_on_grid
 from CTGLIPLib.volume import Segmentation, Volume
 from CTGLIPLib.windows import plan_windows
@@ -88,7 +90,7 @@ def blended_channels(model: GroundedEncoder, study: Prepared) -> tuple[np.ndarra
         if model.config.power_mean:
             parts.append(np.maximum(features, 0) ** 4)
         if model.config.intensity:
-            parts.append(hat_histogram(study.image[box] * 2000.0 - 1000.0))
+            parts.append(hat_histograms(study.image[box] * 2000.0 - 1000.0))
         values = np.concatenate(parts)
         if np.isscalar(total):
             total = np.zeros((len(values), *occupied.shape))
@@ -97,9 +99,17 @@ def blended_channels(model: GroundedEncoder, study: Prepared) -> tuple[np.ndarra
     return total / np.maximum(weight, 1e-300), len(plan.boxes)
 
 
-def hat_histogram(hu: np.ndarray) -> np.ndarray:
-    """Each bin's hat function, by np.interp."""
-    return np.stack([np.interp(hu, HU_CENTRES, np.eye(len(HU_CENTRES))[b]) for b in range(len(HU_CENTRES))])
+def hat_histograms(hu: np.ndarray) -> np.ndarray:
+    """Each bin's hat function of the three HU maps, by np.interp."""
+    near = ndimage.uniform_filter(hu.astype(np.float64), 3, mode="nearest")
+    maps = (hu, near, near - ndimage.uniform_filter(hu.astype(np.float64), 9, mode="nearest"))
+    return np.stack(
+        [
+            np.interp(m, centres, np.eye(len(centres))[b])
+            for m, centres in zip(maps, MAP_CENTRES, strict=True)
+            for b in range(len(centres))
+        ]
+    )
 
 
 def organ_means(channels: np.ndarray, segmentation: Segmentation) -> np.ndarray:

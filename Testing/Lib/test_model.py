@@ -8,16 +8,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from phantoms import tiny_model
+from scipy import ndimage
 
 from CTGLIPLib.config import ModelConfig, PreprocessConfig
-from CTGLIPLib.model import (
-    HU_CENTRES,
-    LEAST_DEVIATION,
-    GroundedEncoder,
-    RunningStandardise,
-    organ_index,
-    soft_histogram,
-)
+from CTGLIPLib.intensity import BINS, HU_CENTRES, histograms, hu_maps, soft_histogram
+from CTGLIPLib.model import LEAST_DEVIATION, GroundedEncoder, RunningStandardise, organ_index
 from CTGLIPLib.pooling import OrganPool, voxel_rows
 
 PREPROCESS = PreprocessConfig()
@@ -49,19 +44,19 @@ def test_without_options_it_is_the_papers_model():
     layers = [tuple(layer.weight.shape) for layer in model.projection if isinstance(layer, torch.nn.Linear)]
     assert layers == [(768, WIDTH), (24, 768)]
     rows = torch.randn(5, WIDTH)
-    torch.testing.assert_close(model.voxel_channels(rows, torch.rand(5)), rows)
+    torch.testing.assert_close(model.voxel_channels(rows, torch.zeros(5, 0)), rows)
     torch.testing.assert_close(model.descriptor(rows, torch.zeros(5, 8)), rows)
     assert model.temperature.item() == pytest.approx(0.07)
 
 
 def test_with_all_options_channels_and_descriptor_lie_in_their_order():
     model = tiny_model(PREPROCESS, **ALL_OPTIONS)
-    features, intensity = torch.randn(6, WIDTH), torch.rand(6)
-    channels = model.voxel_channels(features, intensity)
-    bins = len(HU_CENTRES)
+    features, maps = torch.randn(6, WIDTH), torch.rand(6, 3) * 300 - 100
+    channels = model.voxel_channels(features, maps)
+    bins = BINS
     torch.testing.assert_close(channels[:, :WIDTH], features)
     torch.testing.assert_close(channels[:, WIDTH : 2 * WIDTH], features.clamp_min(0) ** 4)
-    torch.testing.assert_close(channels[:, 2 * WIDTH :], soft_histogram(intensity * 2000 - 1000, CENTRES))
+    torch.testing.assert_close(channels[:, 2 * WIDTH :], histograms(maps))
     geometry = torch.randn(6, 8)
     descriptor = model.descriptor(channels, geometry)
     assert descriptor.shape == (6, 2 * WIDTH + 2 * bins + 8)
@@ -138,7 +133,9 @@ def test_every_parameter_receives_a_gradient(options):
     index, organ = organ_index(layer)
     rows = voxel_rows(features, index)
     pool = OrganPool(3)
-    pool.add(model.voxel_channels(rows, image[0, 0].flatten()[index]), organ, torch.ones(len(index)))
+    pool.add(
+        model.voxel_channels(rows, voxel_rows(model.intensity_maps(image[0, 0]), index)), organ, torch.ones(len(index))
+    )
     embeddings = model.project(model.descriptor(pool.means(), torch.rand(3, 8)))
     texts = torch.nn.functional.normalize(torch.randn(3, embeddings.shape[1]), dim=1)
     loss = torch.nn.functional.cross_entropy(embeddings @ texts.T / model.temperature, torch.arange(3))
@@ -148,3 +145,19 @@ def test_every_parameter_receives_a_gradient(options):
         assert torch.isfinite(parameter.grad).all(), name
         if not name.endswith((".conv.bias", "transpconvs.0.bias")):  # the instance norm that follows takes these away
             assert parameter.grad.abs().max() > 0, name
+
+
+def test_hu_maps_are_the_ct_its_box_mean_and_what_stands_out(rng):
+    hu = rng.normal(0, 300, (12, 9, 14)).astype(np.float32)
+    near = ndimage.uniform_filter(hu.astype(np.float64), 3, mode="nearest")
+    wide = ndimage.uniform_filter(near * 0 + hu, 9, mode="nearest")
+    maps = hu_maps(torch.from_numpy(hu)).numpy()
+    np.testing.assert_array_equal(maps[0], hu)
+    np.testing.assert_allclose(maps[1], near, atol=1e-3)
+    np.testing.assert_allclose(maps[2], near - wide, atol=2e-3)
+
+
+def test_the_three_histograms_of_a_voxel_sum_to_one_each():
+    shares = histograms(torch.randn(40, 3) * 500)
+    torch.testing.assert_close(shares[:, : len(HU_CENTRES)].sum(dim=1), torch.ones(40))
+    torch.testing.assert_close(shares.sum(dim=1), 3 * torch.ones(40))

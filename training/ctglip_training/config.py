@@ -116,7 +116,7 @@ class TrainConfig:
         name: of the model that it makes.
         method: "ct-glip" (organ by organ) or "vanilla-clip" (whole image and whole report).
         init_from: "" for random weights, "nnunet:FOLDER" for an nnU-Net v2 results folder, or "run:FOLDER" for the
-            weights of another run of the same network.
+            backbone and segmentation head of another run.
         save_every: steps between checkpoints.
         model: the network; an empty `segmentation_organs` becomes the whole vocabulary.
     """

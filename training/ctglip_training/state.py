@@ -64,15 +64,19 @@ def load_state(folder: Path, config: TrainConfig, model: GroundedEncoder, optimi
 
 
 def load_run_weights(folder: Path, model: GroundedEncoder) -> None:
-    """Start a network from the weights of another run of the same network.
+    """Start the backbone and the segmentation head from those of another run; the projection stays fresh.
 
     Raises:
-        CheckpointError: if the folder holds no run, or one of another network.
+        CheckpointError: if the folder holds no run, or one with another backbone.
     """
     try:
-        model.load_state_dict(torch.load(folder / CHECKPOINT, weights_only=True)["model"])
+        state = torch.load(folder / CHECKPOINT, weights_only=True)
+        for part in ("backbone", "segmentation_head"):
+            prefix = f"{part}."
+            weights = {k.removeprefix(prefix): v for k, v in state["model"].items() if k.startswith(prefix)}
+            model.get_submodule(part).load_state_dict(weights)
     except Exception as error:  # noqa: BLE001 - torch raises many kinds for a broken file
-        msg = f"Expected a run of the same network in {folder} with {CHECKPOINT}: {error}."
+        msg = f"Expected a run of the same backbone in {folder} with {CHECKPOINT}: {error}."
         raise CheckpointError(msg) from error
 
 

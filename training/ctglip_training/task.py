@@ -79,9 +79,10 @@ class Task:
     def pool(self, sample: Sample, features: Tensor, layers: Tensor, geometry: Tensor) -> Tensor:
         """Descriptors of the organs of `layers`, shape (organ, descriptor), given their geometry (organ, 8)."""
         pool = OrganPool(len(geometry))
+        maps = self._model.intensity_maps(sample.intensity)
         for layer in layers:
             index, organ = organ_index(layer)
-            channels = self._model.voxel_channels(voxel_rows(features, index), sample.intensity.flatten()[index])
+            channels = self._model.voxel_channels(voxel_rows(features, index), voxel_rows(maps, index))
             pool.add(channels, organ, torch.ones(len(index)))
         return self._model.descriptor(pool.means(), geometry)
 
