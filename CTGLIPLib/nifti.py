@@ -12,6 +12,7 @@ Source: the NIfTI-1 and NIfTI-2 headers, https://nifti.nimh.nih.gov.
 from __future__ import annotations
 
 import gzip
+import math
 import re
 import struct
 import zlib
@@ -28,6 +29,7 @@ DTYPES = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 7
 COLOUR_OR_COMPLEX = {32: "complex", 128: "RGB", 1792: "complex", 2304: "RGBA"}
 UNITS_TO_MM = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
 DISAGREE_MM = 0.5
+LARGEST_OFFSET_BYTES = 1 << 40
 HALF_TURN = 3 * float(np.finfo(np.float32).eps)
 """A squared real part this small is rounding of a float32 quaternion of half a turn; kept, it would tilt the grid."""
 Readable = BufferedReader | gzip.GzipFile
@@ -204,8 +206,13 @@ def _qform(header: Header) -> np.ndarray | None:
 
 
 def _read_voxels(file: Readable, header: Header, shape: tuple[int, int, int], path: Path) -> np.ndarray:
+    if header.offset > LARGEST_OFFSET_BYTES:
+        msg = (
+            f"{path} has a corrupt header: its voxels start at byte {header.offset:.3g}. Copy or export the file again."
+        )
+        raise InputError(msg)
     file.seek(header.offset)
-    expected = int(np.prod(shape, dtype=np.int64)) * header.dtype.itemsize
+    expected = math.prod(shape) * header.dtype.itemsize
     parts, got = [], 0
     while got < expected:
         part = file.read(min(expected - got, 1 << 24))

@@ -87,6 +87,20 @@ def two_series(bench: Bench) -> Path:
     return bench.data / "dicom"
 
 
+def voxels_far_behind_the_end(bench: Bench) -> Path:
+    header = bytearray(gzip.decompress(bench.ct.read_bytes()))
+    header[108:112] = np.float32(1e38).tobytes()
+    return raw("far.nii", bytes(header))(bench)
+
+
+def more_voxels_than_can_be_counted(bench: Bench) -> Path:
+    header = nib.Nifti2Image(np.zeros((2, 2, 2), np.int16), AFFINE).header
+    header["dim"][1:4] = (2**31, 2**31, 4)
+    header.set_sform(AFFINE, code=1)
+    header["vox_offset"] = 544
+    return raw("countless.nii", header.binaryblock + bytes(4))(bench)
+
+
 def empty_folder(bench: Bench) -> Path:
     (bench.data / "empty").mkdir()
     return bench.data / "empty"
@@ -124,6 +138,8 @@ def holey_series(bench: Bench) -> Path:
             raw("zipped.nii.gz", gzip.compress(b"dear colleague" * 100)),
             ["zipped.nii.gz is not a NIfTI file", "Give a .nii"],
         ),
+        (voxels_far_behind_the_end, ["far.nii has a corrupt header", "Copy or export"]),
+        (more_voxels_than_can_be_counted, ["countless.nii is truncated", "Copy or save"]),
         (raw("ct.doc", b"dear colleague"), ["must be a DICOM folder or a file ending in", "got '.doc'"]),
         (empty_folder, ["empty", "DICOM"]),
         (two_series, ["Expected one CT series", "has 2", "1.2.3.4", "Choose one: --series"]),
