@@ -60,7 +60,7 @@ def load_input(
         volume, name = ct, "volume"
     else:
         loaded = read_volume(Path(ct), options.series)
-        volume, name = loaded.volume, Path(ct).resolve().name
+        volume, name = loaded.volume, _name(Path(ct))
         warnings += loaded.warnings
     if isinstance(segmentation, (str, Path)):
         read = read_segmentation(Path(segmentation), options.names, options.vocabulary)
@@ -69,3 +69,9 @@ def load_input(
     if segmentation is not None:
         require_overlap(volume.grid, segmentation.grid)
     return StudyInput(name, volume, segmentation, tuple(warnings))
+
+
+def _name(path: Path) -> str:
+    """The name that results show: the one given, not that of a link's target, which may be a patient's."""
+    name = path.resolve().name if path.name in ("", "..") else path.name
+    return name.replace("\\", "_")

@@ -26,6 +26,12 @@ def test_files_are_read_as_nibabel_reads_them_and_named_without_their_path(patie
     assert any("livertumor1" in warning for warning in given.warnings)
 
 
+def test_a_link_is_named_as_it_was_given_and_never_as_the_file_behind_it(patient, tmp_path):
+    link = tmp_path / "case\\1.nii.gz"
+    link.symlink_to(patient / "ct.nii.gz")
+    assert load_input(link, None).name == "case_1.nii.gz"
+
+
 def test_arrays_pass_through(patient):
     volume, organs = make_patient()
     given = load_input(volume, organs)
