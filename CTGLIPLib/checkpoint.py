@@ -45,7 +45,7 @@ class ModelFolder:
     def card(self) -> str:
         """The model card, or an empty text."""
         path = self.folder / CARD
-        return path.read_text(encoding="utf-8") if path.is_file() else ""
+        return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
 
 
 def open_model_folder(folder: Path) -> ModelFolder:
@@ -58,7 +58,13 @@ def open_model_folder(folder: Path) -> ModelFolder:
     if not config_path.is_file() or not weights_path.is_file():
         raise CheckpointError(_not_a_model(folder))
     recorded, values = _read_manifest(config_path)
-    actual = _sha256(weights_path)
+    try:
+        actual = _sha256(weights_path)
+    except OSError as error:
+        msg = (
+            f"{weights_path} could not be read: {error.strerror or error}. Check that you may read it, or copy it anew."
+        )
+        raise CheckpointError(msg) from error
     if actual != recorded:
         msg = (
             f"{weights_path} was altered: its SHA-256 is {actual[:12]}..., config.json records {recorded[:12]}... "

@@ -69,6 +69,15 @@ def test_a_model_without_a_card_has_an_empty_one(model):
     assert open_model_folder(model).card == ""
 
 
+def test_weights_that_may_not_be_read_are_refused(model, monkeypatch):
+    def refuse(path: Path) -> str:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("CTGLIPLib.checkpoint._sha256", refuse)
+    with pytest.raises(CheckpointError, match="could not be read: Permission denied"):
+        open_model_folder(model)
+
+
 def test_altered_weights_are_refused(model):
     raw = bytearray((model / "model.safetensors").read_bytes())
     raw[-5] ^= 1
