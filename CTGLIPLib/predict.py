@@ -194,11 +194,10 @@ class Predictor:
         return to_table(result, width)
 
     def _segmenter(self, name: SegmenterName) -> OrganSegmenter:
-        from CTGLIPLib.segment import OwnSegmenter, TotalSegmentatorSegmenter
+        from CTGLIPLib.segment import SegmenterOptions, build_segmenter
 
-        if name == "own":
-            return OwnSegmenter(self.network, self.config.preprocess, self.config.name)
-        return TotalSegmentatorSegmenter(self.device)
+        network = self.network if name == "own" else None  # TotalSegmentator needs none, and loading it takes time
+        return build_segmenter(name, SegmenterOptions(self.device, network=network, config=self.config))
 
     def _embed(
         self, given: StudyInput, segmentation: Segmentation, content: str, progress: ProgressCallback | None
