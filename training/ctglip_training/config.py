@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from CTGLIPLib.config import ModelConfig, PreprocessConfig, TextConfig, from_dict
 from CTGLIPLib.errors import ConfigError
@@ -119,6 +119,9 @@ class TrainConfig:
             backbone and segmentation head of another run.
         save_every: steps between checkpoints.
         model: the network; an empty `segmentation_organs` becomes the whole vocabulary.
+
+    Raises:
+        ConfigError: if there is no such method.
     """
 
     name: str = "unnamed"
@@ -133,6 +136,9 @@ class TrainConfig:
     optim: OptimConfig = OptimConfig()
 
     def __post_init__(self) -> None:
+        if self.method not in get_args(Method):
+            msg = f"method must be one of {', '.join(get_args(Method))}, got {self.method!r}."
+            raise ConfigError(msg)
         if not self.model.segmentation_organs:
             names = tuple(organ.name for organ in ORGANS)
             object.__setattr__(self, "model", replace(self.model, segmentation_organs=names))

@@ -44,7 +44,12 @@ def test_the_samples_seen_count_each_stages_batch():
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("[optim]\nspeed = 1", "speed"), ("name = ", "TOML"), ("[preprocess]\nspacing_mm = -1", "spacing_mm")],
+    [
+        ("[optim]\nspeed = 1", "speed"),
+        ("name = ", "TOML"),
+        ("[preprocess]\nspacing_mm = -1", "spacing_mm"),
+        ('method = "ct_glip"', "method must be one of ct-glip, vanilla-clip"),
+    ],
 )
 def test_a_wrong_configuration_is_refused(tmp_path, text, message):
     (tmp_path / "c.toml").write_text(text)
