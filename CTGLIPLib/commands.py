@@ -15,7 +15,7 @@ from CTGLIPLib.result_files import to_json, to_table, write_csv, write_json
 from CTGLIPLib.results import ModelInfo, OrgansResult, QueryResult
 from CTGLIPLib.study import StudyEmbedding, is_study_file, load_study, require_model, save_study
 from CTGLIPLib.study_cache import StudyCache
-from CTGLIPLib.text_bank import open_text_encoder
+from CTGLIPLib.text_bank import CachedEncoder, open_text_encoder
 
 if TYPE_CHECKING:
     from CTGLIPLib.predict import Predictor, Study
@@ -63,7 +63,7 @@ def organs(options: argparse.Namespace) -> None:
     """Zero-shot organ recognition."""
     if is_study_file(options.study):
         study = _study_file(options)
-        result = recognise_organs(study, open_text_encoder(study.text.encoder, folder=options.text_encoder_folder))
+        result = recognise_organs(study, _text_encoder(study, options))
     else:
         predictor = _predictor(options)
         result = predictor.organs(_encode(predictor, _input(options), options))
@@ -111,8 +111,7 @@ def _query_study_file(options: argparse.Namespace) -> QueryResult:
         )
         raise InputError(msg)
     study = _study_file(options)
-    encoder = open_text_encoder(study.text.encoder, folder=options.text_encoder_folder)
-    result = answer_questions(study, options.text, encoder)
+    result = answer_questions(study, options.text, _text_encoder(study, options))
     if options.out:
         write_json(result, options.out / "findings.json")
         write_csv(result, options.out / "findings.csv")
@@ -150,6 +149,10 @@ def _study_file(options: argparse.Namespace) -> StudyEmbedding:
         )
         raise InputError(msg)
     return study
+
+
+def _text_encoder(study: StudyEmbedding, options: argparse.Namespace) -> CachedEncoder:
+    return open_text_encoder(study.text.encoder, options.text_encoder_folder, revision=study.text.revision)
 
 
 def _predictor(options: argparse.Namespace) -> Predictor:

@@ -77,7 +77,8 @@ class Predictor:
         self.config = folder.config
         self.model = ModelInfo(folder.config.name, folder.sha256)
         self.device = device
-        self.text_encoder: CachedEncoder = open_text_encoder(folder.config.text.encoder, folder=text_folder)
+        text = folder.config.text
+        self.text_encoder: CachedEncoder = open_text_encoder(text.encoder, text_folder, revision=text.revision)
 
     @classmethod
     def from_pretrained(

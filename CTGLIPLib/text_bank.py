@@ -19,7 +19,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -202,7 +202,10 @@ class CachedEncoder:
 
 
 def open_text_encoder(
-    spec: str = SHIPPED_ENCODER, folder: Path | None = None, cache_folder: Path | None = None
+    spec: str = SHIPPED_ENCODER,
+    folder: Path | None = None,
+    cache_folder: Path | None = None,
+    revision: str | None = None,
 ) -> CachedEncoder:
     """The text encoder that `spec` names, with the shipped bank if it is the bank's, nothing loaded yet.
 
@@ -210,11 +213,14 @@ def open_text_encoder(
         spec: as `encoder_source`.
         folder: take the encoder's files from here.
         cache_folder: where new embeddings are kept; None is the folder `text` of `cache_root`.
+        revision: branch or commit on the hub, where `spec` names none; other encoders have their own.
 
     Raises:
         ConfigError: if `spec` names no encoder.
     """
     source = encoder_source(spec, folder)
+    if revision is not None and source.hub is not None and "@" not in spec:
+        source = replace(source, revision=revision)
     bank = PhraseBank(SHIPPED_BANK) if source == encoder_source(SHIPPED_ENCODER) else None
     return CachedEncoder(source, bank, cache_root() / "text" if cache_folder is None else cache_folder)
 

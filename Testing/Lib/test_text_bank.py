@@ -262,6 +262,14 @@ def test_another_encoder_is_opened_without_the_bank(tmp_path) -> None:
     assert open_text_encoder("minilm", folder=tmp_path)._bank is None
 
 
+def test_a_revision_counts_for_hub_encoders_that_name_none_themselves(tmp_path) -> None:
+    def revision(spec: str, wanted: str) -> str:
+        return open_text_encoder(spec, cache_folder=tmp_path, revision=wanted).revision
+
+    assert [revision(spec, "abc") for spec in ("bio_clinicalbert", "owner/name")] == ["abc", "abc"]
+    assert [revision("owner/name@own", "abc"), revision("minilm", "main")] == ["own", "0.1.0"]
+
+
 @needs_minilm
 def test_the_shipped_bank_equals_minilm(tmp_path) -> None:
     from CTGLIPLib.text import load_text_encoder

@@ -109,8 +109,10 @@ def _pretrain(options: argparse.Namespace) -> None:
     if options.hold_out is not None:
         data = replace(data, hold_out=tuple(options.hold_out))
     config = replace(config, data=data)
-    encoder = open_text_encoder(config.text.encoder, folder=options.text_folder)
-    export_model(config, train(config, options.out, encoder), options.out / "model")
+    encoder = open_text_encoder(config.text.encoder, options.text_folder, revision=config.text.revision)
+    network = train(config, options.out, encoder)
+    used = replace(config, text=replace(config.text, revision=encoder.revision))
+    export_model(used, network, options.out / "model")
 
 
 def _evaluate(options: argparse.Namespace) -> None:

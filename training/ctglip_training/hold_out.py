@@ -36,7 +36,7 @@ def evaluate_run(
     config = read_run_config(run)
     held_out = _held_out(config, subjects)
     folder, network = load_run_model(run)
-    encoder = open_text_encoder(config.text.encoder, text_folder)
+    encoder = open_text_encoder(config.text.encoder, text_folder, revision=config.text.revision)
     whole = config.method == "vanilla-clip"
     evaluator = Evaluator(network, folder.config.preprocess, encoder, whole_image=whole)
     trained = trained_organs(config)

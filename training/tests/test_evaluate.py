@@ -123,7 +123,7 @@ def test_a_run_is_tested_on_its_held_out_subject_alone(smoke_run, tmp_path, monk
     run = tmp_path / "run"
     copytree(smoke_run, run)
     monkeypatch.setattr(hold_out, "load_subject", lambda subject, _data: phantom(7) if subject == BETA else None)
-    monkeypatch.setattr(hold_out, "open_text_encoder", lambda *_: FakeEncoder())
+    monkeypatch.setattr(hold_out, "open_text_encoder", lambda *_args, **_named: FakeEncoder())
     line = evaluate_run(run, (ALPHA, BETA), tmp_path, patients=2)
     written = json.loads((run / "evaluation.json").read_text(encoding="utf-8"))
     assert set(written) == {"beta"}
