@@ -8,11 +8,8 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-from jaxtyping import Float, Integer
+from jaxtyping import Float
 from torch import Tensor
 
 Image: TypeAlias = Float[Tensor, "batch channel i j k"]
 Features: TypeAlias = Float[Tensor, "batch feature i j k"]
-LabelMaps: TypeAlias = Integer[Tensor, "batch i j k"]
-OrganEmbeddings: TypeAlias = Float[Tensor, "organ dim"]
-TextEmbeddings: TypeAlias = Float[Tensor, "text dim"]

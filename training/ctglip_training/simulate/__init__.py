@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ctglip_training.simulate.catalogue import FINDINGS
-from ctglip_training.simulate.make import simulate_findings, simulate_patient
+from ctglip_training.simulate.make import simulate_findings
 from ctglip_training.simulate.patient import Finding, Patient, SimulatedFinding
 
-__all__ = ["FINDINGS", "Finding", "Patient", "SimulatedFinding", "simulate_findings", "simulate_patient"]
+__all__ = ["FINDINGS", "Finding", "Patient", "SimulatedFinding", "simulate_findings"]

@@ -6,12 +6,6 @@ import numpy as np
 
 from ctglip_training.simulate.catalogue import FINDINGS
 from ctglip_training.simulate.patient import Finding, Patient
-from CTGLIPLib.volume import Segmentation, Volume
-
-
-def simulate_patient(volume: Volume, segmentation: Segmentation, rng: np.random.Generator, count: int) -> Patient:
-    """A patient with up to `count` findings made from a CT and its organ masks; see `simulate_findings`."""
-    return simulate_findings(Patient(volume, segmentation), rng, count)
 
 
 def simulate_findings(patient: Patient, rng: np.random.Generator, count: int) -> Patient:
