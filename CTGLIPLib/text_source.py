@@ -18,6 +18,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from CTGLIPLib.errors import ConfigError, DependencyError, InputError
+from CTGLIPLib.files import sha256_of
 
 HUB_FILES = (
     "config.json",
@@ -83,7 +84,7 @@ class EncoderSource:
         """
         files = self.files()
         from_hub = self.folder is None and self.package is None
-        weights = [files.name] if from_hub else [_sha256(file) for file in _weight_files(files)]
+        weights = [files.name] if from_hub else [sha256_of(file) for file in _weight_files(files)]
         identity = [self.name, self.revision, self.pooling_of(files), self.max_length, *weights]
         return hashlib.sha256(json.dumps(identity).encode()).hexdigest()
 
@@ -199,11 +200,3 @@ def _weight_files(folder: Path) -> list[Path]:
         msg = f"Expected {SAFE_WEIGHTS} or {TORCH_WEIGHTS} in {folder}, found neither. Get the encoder's files again."
         raise InputError(msg)
     return files
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        digest = hashlib.sha256()
-        for block in iter(lambda: stream.read(1 << 20), b""):
-            digest.update(block)
-    return digest.hexdigest()

@@ -73,7 +73,7 @@ def test_weights_that_may_not_be_read_are_refused(model, monkeypatch):
     def refuse(path: Path) -> str:
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr("CTGLIPLib.checkpoint._sha256", refuse)
+    monkeypatch.setattr("CTGLIPLib.checkpoint.sha256_of", refuse)
     with pytest.raises(CheckpointError, match="could not be read: Permission denied"):
         open_model_folder(model)
 

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from ctglip_training.simulate.patient import Patient
-from ctglip_training.simulate.region import Box, Region, distance_mm, organ_region, points_ras, sub_grid
+from ctglip_training.simulate.region import Box, Region, box_grid, distance_mm, organ_region, points_ras
 from ctglip_training.simulate.shapes import Shape
 from CTGLIPLib.geometry import Grid
 
@@ -109,7 +109,7 @@ def coverage(grid: Grid, lesion: Lesion) -> tuple[Box, np.ndarray] | None:
     if (stop <= start).any():
         return None
     box: Box = (slice(start[0], stop[0]), slice(start[1], stop[1]), slice(start[2], stop[2]))
-    points = points_ras(sub_grid(grid, box)) - lesion.centre_ras.astype(np.float32)
+    points = points_ras(box_grid(grid, box)) - lesion.centre_ras.astype(np.float32)
     distance = lesion.shape(points)
     share = np.clip(0.5 - distance / lesion.edge_mm, 0, 1).astype(np.float32)
     near = np.abs(distance) < lesion.edge_mm + 1.2 * float(np.linalg.norm(grid.spacing_mm))
@@ -202,5 +202,5 @@ def stroke(drawn: np.ndarray, grid: Grid, path_ras: np.ndarray, radius_mm: float
         if (stop <= start).any():
             continue
         box: Box = (slice(start[0], stop[0]), slice(start[1], stop[1]), slice(start[2], stop[2]))
-        gap = np.linalg.norm(points_ras(sub_grid(grid, box)) - place.astype(np.float32), axis=-1)
+        gap = np.linalg.norm(points_ras(box_grid(grid, box)) - place.astype(np.float32), axis=-1)
         drawn[box] = np.maximum(drawn[box], np.clip(0.5 - (gap - radius) / spacing, 0, 1))

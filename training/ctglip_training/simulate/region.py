@@ -10,6 +10,7 @@ from scipy import ndimage
 
 from ctglip_training.simulate.patient import Patient, SimulatedFinding
 from CTGLIPLib.geometry import Grid
+from CTGLIPLib.preprocess import sub_grid
 from CTGLIPLib.volume import Segmentation, Volume
 
 Box = tuple[slice, slice, slice]
@@ -93,13 +94,11 @@ def distance_mm(mask: np.ndarray, grid: Grid) -> np.ndarray:
     return ndimage.distance_transform_edt(mask, sampling=grid.spacing_mm).astype(np.float32)  # type: ignore[union-attr]
 
 
-def sub_grid(grid: Grid, box: Box) -> Grid:
+def box_grid(grid: Grid, box: Box) -> Grid:
     """The grid of a box of voxels."""
-    start = np.array([part.start for part in box])
-    affine = grid.affine.copy()
-    affine[:3, 3] = grid.to_ras(start)
-    shape = tuple(int(part.stop - part.start) for part in box)
-    return Grid(shape, affine)  # type: ignore[arg-type]
+    i, j, k = box
+    shape = (int(i.stop - i.start), int(j.stop - j.start), int(k.stop - k.start))
+    return sub_grid(grid, (int(i.start), int(j.start), int(k.start)), shape)
 
 
 def organ_region(patient: Patient, organ: str, margin_mm: float = 6.0, minimum_ml: float = 0.0) -> Region | None:
@@ -129,7 +128,7 @@ def group_region(
     box: Box = (parts[0], parts[1], parts[2])
     ct_hu = patient.volume.array[box].astype(np.float32)
     layers = segmentation.layers[(slice(None), *box)].copy()
-    region = Region(box, sub_grid(grid, box), ct_hu, layers, organ, segmentation.names)
+    region = Region(box, box_grid(grid, box), ct_hu, layers, organ, segmentation.names)
     return region if region.mask.any() else None
 
 
