@@ -21,7 +21,7 @@ from CTGLIPLib.pooling import voxel_rows
 from CTGLIPLib.preprocess import Prepared
 from CTGLIPLib.progress import ProgressCallback
 from CTGLIPLib.volume import Segmentation
-from CTGLIPLib.windows import Box
+from CTGLIPLib.windows import bounding_box
 
 NEIGHBOURHOOD_MM = 8.0
 CHUNK_VOXELS = 4096
@@ -53,7 +53,7 @@ def organ_heat(
         mask = segmentation.mask(organ)
         if not mask.any():
             continue
-        box = _box_of(mask)
+        box = bounding_box(mask)
         channels = _blended_channels(model, prepared, config, mask, progress)
         index = segmentation.names.index(organ)
         geometry = torch.from_numpy(prepared.geometry_features[index : index + 1])
@@ -89,12 +89,6 @@ def on_grid(heat: np.ndarray, grid: Grid, segmentation: Segmentation, organs: tu
     return result
 
 
-def _box_of(mask: np.ndarray) -> Box:
-    """The smallest box that holds every voxel of a mask that has some."""
-    low, high = np.argwhere(mask).min(axis=0), np.argwhere(mask).max(axis=0) + 1
-    return (slice(low[0], high[0]), slice(low[1], high[1]), slice(low[2], high[2]))
-
-
 @torch.inference_mode()
 def _blended_channels(
     model: GroundedEncoder,
@@ -104,7 +98,7 @@ def _blended_channels(
     progress: ProgressCallback | None,
 ) -> np.ndarray:
     """Voxel channels inside one organ's box, zero outside its mask, float32, shape (i, j, k, channel)."""
-    box = _box_of(mask)
+    box = bounding_box(mask)
     organ = Segmentation(mask[None].astype(np.uint16), prepared.grid, ("organ",))
     alone = Prepared(prepared.image, organ, prepared.body_centre_ras_mm, prepared.geometry)
     blended: np.ndarray | None = None

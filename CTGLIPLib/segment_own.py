@@ -24,7 +24,7 @@ from CTGLIPLib.progress import ProgressCallback, report
 from CTGLIPLib.resample import resample_volume
 from CTGLIPLib.segmentation_names import vocabulary_of
 from CTGLIPLib.volume import Segmentation, Volume
-from CTGLIPLib.windows import Box, WindowPlan, plan_windows
+from CTGLIPLib.windows import Box, WindowPlan, bounding_box, plan_windows
 
 BODY_HU = -500.0
 SMALLEST_ORGAN_ML = 0.5
@@ -109,11 +109,7 @@ def body_box(volume: Volume) -> Box:
             "Give a CT of a patient, in HU."
         )
         raise InputError(msg)
-    bounds = []
-    for axis in range(3):
-        where = np.flatnonzero(body.any(axis=tuple(a for a in range(3) if a != axis)))
-        bounds.append(slice(int(where[0]), int(where[-1]) + 1))
-    return bounds[0], bounds[1], bounds[2]
+    return bounding_box(body)
 
 
 @torch.inference_mode()

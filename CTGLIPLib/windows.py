@@ -61,6 +61,13 @@ def blend_weight(shape_ijk: tuple[int, int, int]) -> np.ndarray:
     return np.maximum(weight, 1e-3).astype(np.float32)
 
 
+def bounding_box(mask: np.ndarray) -> Box:
+    """The smallest box that holds every voxel of a mask, which must have some; bool, shape (i, j, k)."""
+    where = [np.flatnonzero(_along(mask, axis)) for axis in range(3)]
+    i, j, k = (slice(int(along[0]), int(along[-1]) + 1) for along in where)
+    return i, j, k
+
+
 def _along(occupied: np.ndarray, axis: int) -> np.ndarray:
     """Whether anything is occupied at each index of an axis, bool, shape (index,)."""
     return np.asarray(occupied.any(axis=tuple(a for a in range(3) if a != axis)))

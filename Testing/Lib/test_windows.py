@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from CTGLIPLib.windows import blend_weight, plan_windows
+from CTGLIPLib.windows import blend_weight, bounding_box, plan_windows
 
 
 def lengths(box) -> tuple[int, ...]:
@@ -76,3 +76,9 @@ def test_the_blending_weight_is_a_symmetric_bump(shape):
     np.testing.assert_array_equal(weight, weight[::-1, ::-1, ::-1])
     assert weight.min() >= 0.001
     assert weight.max() == weight[tuple(n // 2 for n in shape)] <= 1
+
+
+def test_the_bounding_box_holds_every_voxel_and_no_empty_face():
+    mask = np.zeros((6, 7, 8), dtype=bool)
+    mask[1, 5, 2] = mask[4, 3, 7] = True
+    assert bounding_box(mask) == (slice(1, 5), slice(3, 6), slice(2, 8))
