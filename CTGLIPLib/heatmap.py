@@ -7,7 +7,7 @@ within the organ's mask. The map therefore shows where the organ's answer comes 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from CTGLIPLib.pooling import voxel_rows
 from CTGLIPLib.preprocess import Prepared
 from CTGLIPLib.progress import ProgressCallback
 from CTGLIPLib.volume import Segmentation
-from CTGLIPLib.windows import bounding_box
+from CTGLIPLib.windows import Box, bounding_box
 
 NEIGHBOURHOOD_MM = 8.0
 CHUNK_VOXELS = 4096
@@ -44,23 +44,27 @@ def organ_heat(
 ) -> np.ndarray:
     """Similarity of every voxel of the organs in `directions`, float32, on the network's grid; NaN elsewhere.
 
+    The network sees each window once, however many organs are asked. Where organs overlap, the last one asked counts.
+
     Raises:
         Cancelled: if `progress` asks to stop.
     """
     segmentation = prepared.segmentation
     heat = np.full(prepared.grid.shape_ijk, np.nan, dtype=np.float32)
-    for organ, direction in directions.items():
+    places = {}
+    for organ in directions:
         mask = segmentation.mask(organ)
-        if not mask.any():
-            continue
-        box = bounding_box(mask)
-        channels = _blended_channels(model, prepared, config, mask, progress)
+        if mask.any():
+            places[organ] = _Place.of(mask)
+    if not places:
+        return heat
+    channels = _blended_channels(model, prepared, config, places, progress)
+    for organ, place in places.items():
         index = segmentation.names.index(organ)
         geometry = torch.from_numpy(prepared.geometry_features[index : index + 1])
-        inside = mask[box]
-        local = _neighbourhood_means(channels, inside, NEIGHBOURHOOD_MM / config.spacing_mm)
-        values = heat[box]
-        values[inside] = _similarity(model, local[inside], geometry, direction)
+        local = _neighbourhood_means(channels.pop(organ), place.inside, NEIGHBOURHOOD_MM / config.spacing_mm)
+        values = heat[place.box]
+        values[place.inside] = _similarity(model, local, geometry, directions[organ])
     return heat
 
 
@@ -89,40 +93,88 @@ def on_grid(heat: np.ndarray, grid: Grid, segmentation: Segmentation, organs: tu
     return result
 
 
+@dataclass(frozen=True, eq=False)
+class _Place:
+    """Where an organ lies.
+
+    Attributes:
+        box: its bounding box.
+        inside: bool, the box's shape: its voxels.
+        row: int64, the box's shape: each voxel's place among the organ's voxels in C order.
+    """
+
+    box: Box
+    inside: np.ndarray
+    row: np.ndarray
+
+    @classmethod
+    def of(cls, mask: np.ndarray) -> _Place:
+        box = bounding_box(mask)
+        inside = mask[box]
+        return cls(box, inside, np.cumsum(inside).reshape(inside.shape) - 1)
+
+    def within(self, window: Box) -> tuple[np.ndarray, np.ndarray]:
+        """Flat indices into a window of the organ's voxels there, and these voxels' rows, both shape (voxel,)."""
+        both = [(max(w.start, b.start), min(w.stop, b.stop)) for w, b in zip(window, self.box, strict=True)]
+        part = tuple(
+            slice(low - b.start, max(high, low) - b.start) for (low, high), b in zip(both, self.box, strict=True)
+        )
+        shift = [low - w.start for (low, _), w in zip(both, window, strict=True)]
+        index = np.argwhere(self.inside[part]) + shift
+        shape = tuple(w.stop - w.start for w in window)
+        return np.ravel_multi_index(tuple(index.T), shape), self.row[part][self.inside[part]]
+
+
 @torch.inference_mode()
 def _blended_channels(
     model: GroundedEncoder,
     prepared: Prepared,
     config: PreprocessConfig,
-    mask: np.ndarray,
+    places: Mapping[str, _Place],
     progress: ProgressCallback | None,
-) -> np.ndarray:
-    """Voxel channels inside one organ's box, zero outside its mask, float32, shape (i, j, k, channel)."""
-    box = bounding_box(mask)
-    organ = Segmentation(mask[None].astype(np.uint16), prepared.grid, ("organ",))
-    alone = Prepared(prepared.image, organ, prepared.body_centre_ras_mm, prepared.geometry)
-    blended: np.ndarray | None = None
-    for features, window, weight in stream_features(model, alone, config, progress):
-        index = torch.from_numpy(np.flatnonzero(mask[window])).to(features.device)
-        maps = model.intensity_maps(torch.from_numpy(prepared.image[window]).to(features.device))
-        rows = model.voxel_channels(voxel_rows(features, index), voxel_rows(maps, index))
-        rows = rows * weight.flatten()[index][:, None]
-        if blended is None:
-            blended = np.zeros((*mask[box].shape, rows.shape[1]), dtype=np.float32)
-        place = np.argwhere(mask[window]) + [w.start - b.start for w, b in zip(window, box, strict=True)]
-        blended[tuple(place.T)] += rows.cpu().numpy()
-    if blended is None:
-        msg = "An organ with voxels is covered by no window."
-        raise RuntimeError(msg)
+) -> dict[str, np.ndarray]:
+    """Channels of each organ's voxels in C order, float32, shape (voxel, channel), in one pass over the windows."""
+    device = next(model.parameters()).device
+    blended: dict[str, np.ndarray] = {}
+    for features, window, weight in stream_features(model, _asked(prepared, places), config, progress):
+        maps = model.intensity_maps(torch.from_numpy(prepared.image[window]).to(device))
+        for organ, place in places.items():
+            flat, row = place.within(window)
+            if not len(flat):
+                continue
+            index = torch.from_numpy(flat).to(device)
+            rows = model.voxel_channels(voxel_rows(features, index), voxel_rows(maps, index))
+            weighted = (rows * weight.flatten()[index][:, None]).cpu().numpy()
+            if organ not in blended:
+                blended[organ] = np.zeros((int(place.inside.sum()), weighted.shape[1]), dtype=np.float32)
+            blended[organ][row] += weighted
     return blended
 
 
-def _neighbourhood_means(channels: np.ndarray, inside: np.ndarray, sigma_voxels: float) -> np.ndarray:
-    """Means of the channels under a Gaussian around each voxel, over the organ's voxels only, same shape."""
+def _asked(prepared: Prepared, places: Mapping[str, _Place]) -> Prepared:
+    """The study with one organ that is all the organs asked: its windows are those that show any of them."""
+    layer = np.zeros((1, *prepared.grid.shape_ijk), dtype=np.uint16)
+    for place in places.values():
+        layer[0][place.box][place.inside] = 1
+    return replace(prepared, segmentation=Segmentation(layer, prepared.grid, ("asked",)))
+
+
+def _neighbourhood_means(rows: np.ndarray, inside: np.ndarray, sigma_voxels: float) -> np.ndarray:
+    """Means of the channels under a Gaussian around each voxel, over the organ's voxels only, shape (voxel, channel).
+
+    Args:
+        rows: channels of the organ's voxels in C order, shape (voxel, channel).
+        inside: the organ's voxels in its box, bool, shape (i, j, k).
+        sigma_voxels: the Gaussian's width.
+    """
     sigma = (sigma_voxels,) * 3
-    share = ndimage.gaussian_filter(inside.astype(np.float32), sigma, mode="constant")
-    smooth = ndimage.gaussian_filter(channels, (*sigma, 0.0), mode="constant")
-    return smooth / np.maximum(share, 1e-6)[..., None]
+    share = ndimage.gaussian_filter(inside.astype(np.float32), sigma, mode="constant")[inside]
+    means = np.empty_like(rows)
+    channel = np.zeros(inside.shape, dtype=np.float32)
+    for number in range(rows.shape[1]):
+        channel[inside] = rows[:, number]
+        means[:, number] = ndimage.gaussian_filter(channel, sigma, mode="constant")[inside]
+    return means / np.maximum(share, 1e-6)[:, None]
 
 
 @torch.inference_mode()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from phantoms import cosines, reordered, tiny_model
@@ -102,6 +104,33 @@ def test_organs_not_asked_and_organs_without_voxels_stay_nan(model, direction):
     assert np.isnan(found[UPPER]).all()
     nothing = organ_heat(model, study, CONFIG, {"colon": direction})
     assert np.isnan(on_grid(nothing, study.grid, study.segmentation, ("colon",))).all()
+
+
+def test_organs_asked_together_need_one_pass_and_give_their_separate_answers(model, direction, monkeypatch):
+    config = replace(CONFIG, patch_voxels=64)  # one window, whichever organ is asked
+    study = prepare(liver_of_two_halves(), organs(liver=[LOWER], spleen=[UPPER]), config)
+    other = Direction(direction.minus, np.zeros_like(direction.plus))
+    apart = [organ_heat(model, study, config, asked) for asked in ({"liver": direction}, {"spleen": other})]
+    seen, features = [], GroundedEncoder.features
+    monkeypatch.setattr(GroundedEncoder, "features", lambda self, x: seen.append(x.shape) or features(self, x))
+    together = organ_heat(model, study, config, {"liver": direction, "spleen": other})
+    assert len(seen) == 1
+    np.testing.assert_allclose(together[LOWER], apart[0][LOWER], atol=1e-5)
+    np.testing.assert_allclose(together[UPPER], apart[1][UPPER], atol=1e-5)
+    assert np.isfinite(together).sum() == sum(np.isfinite(heat).sum() for heat in apart)
+
+
+def test_several_windows_are_seen_once_for_all_organs(model, whole, direction, monkeypatch):
+    study = prepare(liver_of_two_halves(), organs(liver=[LOWER], spleen=[UPPER]), CONFIG)
+    seen, features = [], GroundedEncoder.features
+    monkeypatch.setattr(GroundedEncoder, "features", lambda self, x: seen.append(x.shape) or features(self, x))
+    one = organ_heat(model, whole, CONFIG, {"liver": direction})
+    windows = len(seen)
+    two = organ_heat(model, study, CONFIG, {"liver": direction, "spleen": direction})
+    assert windows > 1
+    assert len(seen) == 2 * windows
+    deep = (slice(6, 10), slice(15, 22), slice(14, 22))
+    np.testing.assert_allclose(two[deep].mean(), one[deep].mean(), rtol=0.3)
 
 
 def test_it_can_be_cancelled(model, whole, direction):
