@@ -132,6 +132,12 @@ class RunningStandardise(nn.Module):
             self._follow(rows.detach())
         return (rows - self.mean) / (self.variance.sqrt() + LEAST_DEVIATION)
 
+    def fit(self, rows: Float[Tensor, "row width"]) -> None:
+        """Take the statistics of these rows and keep them: training no longer moves them."""
+        self.mean.copy_(rows.mean(0))
+        self.variance.copy_(rows.var(0, unbiased=False))
+        self.eval()
+
     def _follow(self, rows: Tensor) -> None:
         share = torch.clamp(1 / (self.batches + 1), min=0.02)
         self.mean.lerp_(rows.mean(0), float(share))

@@ -35,6 +35,11 @@ class Described:
     descriptor: Tensor
     whole: Tensor
 
+    @property
+    def pooled(self) -> Tensor:
+        """The rows that the run's method projects, shape (row, descriptor); the other kind is empty."""
+        return torch.cat([self.descriptor, self.whole])
+
 
 def describe_patients(
     model: GroundedEncoder, config: TrainConfig, entries: Sequence[PoolEntry]

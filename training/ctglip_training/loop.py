@@ -25,7 +25,7 @@ from ctglip_training.store import PoolEntry, read_patient, training_entries
 from ctglip_training.task import Losses, Task
 from ctglip_training.texts import DictionaryEntry, OrganTextSampler, TextTable, build_dictionary
 from CTGLIPLib.errors import ConfigError, CTGLIPError
-from CTGLIPLib.model import GroundedEncoder
+from CTGLIPLib.model import GroundedEncoder, RunningStandardise
 from CTGLIPLib.nnunet import initialise_from
 from CTGLIPLib.organs import ORGANS, readable_name
 from CTGLIPLib.prompts import normal_prompt, organ_prompt
@@ -144,6 +144,8 @@ class _Run:
     ) -> Losses:
         if self._described is None:
             self._described = describe_patients(self.model, self.config, self.entries)
+            if isinstance(self.model.standardise, RunningStandardise):
+                self.model.standardise.fit(torch.cat([p.pooled for p in self._described.values()]))
         patients = [self._described[entry.path] for entry in entries]
         if self.config.method == "vanilla-clip":
             reports = [self.sampler(p.patient, (), rng).report for p in patients]
