@@ -50,8 +50,8 @@ def _add_simulate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
         "--data", type=Path, help="folder that the list's paths are relative to (default $CTGLIP_DATA)"
     )
     command.add_argument("--out", type=Path, required=True, help="folder of the pool")
-    command.add_argument("--count", type=int, default=100, help="patients from each real CT")
-    command.add_argument("--spacing", type=float, default=4.0, metavar="MM", help="voxel size of the patients")
+    command.add_argument("--count", type=int, default=90, help="patients from each real CT")
+    command.add_argument("--spacing", type=float, default=3.0, metavar="MM", help="voxel size of the patients")
     command.add_argument("--seed", type=int, default=1)
     command.add_argument(
         "--preview", type=int, default=0, metavar="N", help="draw the first N patients of each subject"
@@ -65,6 +65,7 @@ def _add_pretrain(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     command.add_argument("--out", type=Path, required=True, help="folder for checkpoints, metrics and the model")
     command.add_argument("--pool", help="folder of patients (default: the configuration's)")
     command.add_argument("--hold-out", nargs="*", default=None, metavar="SUBJECT", help="subjects never to train on")
+    command.add_argument("--init-from", metavar="run:DIR|nnunet:DIR", help="weights to start from (default: the file's)")
     command.add_argument("--text-folder", type=Path, help="local folder of the text encoder")
     command.set_defaults(run=_pretrain)
 
@@ -108,7 +109,8 @@ def _pretrain(options: argparse.Namespace) -> None:
         data = replace(data, pool=options.pool)
     if options.hold_out is not None:
         data = replace(data, hold_out=tuple(options.hold_out))
-    config = replace(config, data=data)
+    init_from = config.init_from if options.init_from is None else options.init_from
+    config = replace(config, data=data, init_from=init_from)
     encoder = open_text_encoder(config.text.encoder, options.text_folder, revision=config.text.revision)
     network = train(config, options.out, encoder)
     used = replace(config, text=replace(config.text, revision=encoder.revision))
