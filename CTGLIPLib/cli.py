@@ -84,7 +84,7 @@ def _add_query(commands: Commands) -> None:
     command.add_argument("-o", "--out", type=Path, metavar="DIR", help="write findings.json, findings.csv and pictures")
     command.add_argument("--no-pictures", action="store_true", help="write no PNG pictures")
     command.add_argument(
-        "--heatmaps", action="store_true", help="write a heat map (NIfTI on the CT's grid) per question"
+        "--heatmaps", action="store_true", help="write a heat map per question: NIfTI on the CT's grid, and PNG"
     )
     command.add_argument(
         "--save-segmentation", action="store_true", help="write the organs with names, colours, SNOMED codes"

@@ -31,6 +31,8 @@ DEMO_QUESTIONS = (
     "urinary bladder",
 )
 ALL_ROWS = 200
+CT_OPTIONS = ("segmentation", "names", "label_map_version", "series", "heatmaps", "save_segmentation")
+"""Options that mean nothing for a study file."""
 
 
 def demo(options: argparse.Namespace) -> None:
@@ -39,9 +41,9 @@ def demo(options: argparse.Namespace) -> None:
     from CTGLIPLib.sample_data import chest_sample
 
     require_writable(options.out / "findings.json")
+    predictor = _predictor(options)  # a model that is not there is told before anything is downloaded
     sample = chest_sample(_progress)
     _say(f"Sample: {sample.credit} ({sample.licence})")
-    predictor = _predictor(options)
     given = load_input(sample.ct, sample.segmentation, InputOptions(names=sample.names))
     study = predictor.encode_input(given, cache=StudyCache(), progress=_progress)
     result = predictor.query(study, DEMO_QUESTIONS)
@@ -104,17 +106,12 @@ def model_add(options: argparse.Namespace) -> None:
 
 
 def _query_study_file(options: argparse.Namespace) -> QueryResult:
-    if options.heatmaps or options.save_segmentation:
-        msg = (
-            f"{options.study.name} is a study file without voxels, but heat maps and segmentation need the CT. "
-            "Give the CT instead."
-        )
-        raise InputError(msg)
     study = _study_file(options)
     result = answer_questions(study, options.text, _text_encoder(study, options))
     if options.out:
-        write_json(result, options.out / "findings.json")
-        write_csv(result, options.out / "findings.csv")
+        from CTGLIPLib.outputs import write_results
+
+        write_results(result, options.out)
         _say(f"Wrote findings.json and findings.csv to {options.out}; pictures need the CT.")
     return result
 
@@ -138,16 +135,18 @@ def _query_ct(options: argparse.Namespace) -> QueryResult:
 
 
 def _study_file(options: argparse.Namespace) -> StudyEmbedding:
+    given = [name for name in CT_OPTIONS if getattr(options, name, None)]
+    if given:
+        names = ", ".join("--" + name.replace("_", "-") for name in given)
+        msg = (
+            f"{options.study.name} is a study file without voxels, whose organs were fixed when it was encoded, but "
+            f"{names} needs the CT. Leave it out, or give the CT instead."
+        )
+        raise InputError(msg)
     study = load_study(options.study)
     if options.model:
         folder = find_model(options.model)
         require_model(study, ModelInfo(folder.config.name, folder.sha256))
-    if options.segmentation:
-        msg = (
-            f"{options.study.name} is a study file, whose organs were fixed when it was encoded, but --segmentation "
-            "was given. Leave it out, or encode the CT again."
-        )
-        raise InputError(msg)
     return study
 
 

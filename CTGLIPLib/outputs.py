@@ -27,7 +27,7 @@ class OutputOptions:
 
     Attributes:
         pictures: one PNG for each question.
-        heatmaps: one NIfTI for each question.
+        heatmaps: one NIfTI for each question, and with `pictures` a PNG of it.
         segmentation: the organs, as organs.nii.gz with organs.json beside it, or organs.seg.nrrd where organs overlap.
     """
 
@@ -87,8 +87,9 @@ def write_outputs(
         if answer.best is None:
             continue
         stem = f"{number:02d}_{_slug(answer)}"
-        if options.heatmaps:
-            paths.append(_write_heatmap(predictor, study, answer, folder / f"{stem}_heatmap.nii.gz"))
+        if options.heatmaps and _asked_is_measured(answer):
+            heat = predictor.heatmap_of(study, answer)
+            paths += _write_heatmap(study, answer, heat, folder / f"{stem}_heatmap.nii.gz", picture=options.pictures)
         if options.pictures:
             from CTGLIPLib.pictures import draw_query
 
@@ -98,10 +99,23 @@ def write_outputs(
     return paths
 
 
-def _write_heatmap(predictor: Predictor, study: Study, answer: QueryAnswer, path: Path) -> Path:
-    heat = predictor.heatmap_of(study, answer)
+def _asked_is_measured(answer: QueryAnswer) -> bool:
+    """Whether the heat map would show what was asked: a missing organ was only compared with every other mask."""
+    return answer.kind == "finding" or any(row.is_scored for row in answer.organs if row.organ in answer.organs_asked)
+
+
+def _write_heatmap(study: Study, answer: QueryAnswer, heat: np.ndarray, path: Path, *, picture: bool) -> list[Path]:
+    """Write the NIfTI and, if wanted, a picture of the same name beside it; the files."""
     write_volume(np.where(np.isnan(heat), OUTSIDE, heat).astype(np.float32), study.volume.grid, path)
-    return path
+    if not picture:
+        return [path]
+    from CTGLIPLib.pictures import draw_heatmap
+
+    drawn = path.with_name(path.name.removesuffix(".nii.gz") + ".png")
+    organ = answer.best.organ if answer.best else None
+    label = "similarity" if answer.kind == "organ" else "similarity margin"
+    draw_heatmap(study.volume, heat, answer.text, drawn, organ=organ, label=label)
+    return [path, drawn]
 
 
 def _slug(answer: QueryAnswer) -> str:

@@ -134,8 +134,7 @@ class Predictor:
     ) -> Study:
         """The same for inputs that were loaded with options of their own (series, name list); see `inputs`."""
         volume = given.volume
-        report(progress, "finding organs", 0, 1)
-        segmentation = given.segmentation or self._segmenter(segmenter)(volume, progress)
+        segmentation = given.segmentation or self._find_organs(volume, segmenter, progress)
         content = content_sha256(volume, segmentation)
         embedding = cache.load(content, self.model) if cache else None
         if embedding is not None:  # the same content may come under another name now
@@ -193,6 +192,12 @@ class Predictor:
     def table(result: QueryResult | OrgansResult, width: int = 100) -> str:
         """The result as a table for people."""
         return to_table(result, width)
+
+    def _find_organs(self, volume: Volume, name: SegmenterName, progress: ProgressCallback | None) -> Segmentation:
+        report(progress, "finding organs", 0, 1)
+        segmentation = self._segmenter(name)(volume, progress)
+        report(progress, "finding organs", 1, 1)
+        return segmentation
 
     def _segmenter(self, name: SegmenterName) -> OrganSegmenter:
         from CTGLIPLib.segment import SegmenterOptions, build_segmenter

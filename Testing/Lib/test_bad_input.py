@@ -352,7 +352,7 @@ def test_a_study_file_with_a_segmentation_or_heat_maps_is_refused(bench):
     assert "Leave it out" in message
     message = bench.refused("query", scan, "-q", "liver", "--heatmaps", *out)
     assert "study file without voxels" in message
-    assert "Give the CT instead" in message
+    assert "--heatmaps needs the CT" in message
 
 
 @pytest.mark.parametrize("command", [["query", "-q", "liver"], ["organs"]])

@@ -173,6 +173,31 @@ def test_the_demo_answers_and_draws(patient, tiny_model, tmp_path, capsys, monke
     assert list((tmp_path / "demo").glob("*_heatmap.nii.gz"))
 
 
+def test_the_demo_fails_for_a_missing_model_before_anything_is_downloaded(tmp_path, capsys, monkeypatch):
+    fetched = []
+    monkeypatch.setattr("CTGLIPLib.sample_data.chest_sample", fetched.append)
+    assert main(["demo", "--model", "yours", "-o", str(tmp_path / "demo")]) == 1
+    assert "There is no model" in capsys.readouterr().err
+    assert fetched == []
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ["-s", "organs.nii.gz"],
+        ["--names", "names.json"],
+        ["--label-map-version", "v2"],
+        ["--series", "1"],
+        ["--heatmaps"],
+        ["--save-segmentation"],
+    ],
+)
+def test_options_that_need_the_ct_are_refused_on_a_study_file(given, tmp_path, capsys):
+    option = {"-s": "--segmentation"}.get(given[0], given[0])
+    assert main(["query", str(tmp_path / "scan.ctglip"), "-q", "liver", *given]) == 1
+    assert f"{option} needs the CT. Leave it out, or give the CT instead." in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("target", ["CTGLIPLib.study.np.savez_compressed", "CTGLIPLib.result_files.to_csv"])
 def test_ctrl_c_exits_130_and_leaves_no_half_file(target, ct, tmp_path, capsys, monkeypatch):
     def interrupt(*arguments, **_options) -> None:

@@ -46,8 +46,10 @@ def test_results_come_first_and_files_are_named_by_their_question(written):
     assert sorted(path.name for path in written.iterdir()) == [
         "01_fatty_liver.png",
         "01_fatty_liver_heatmap.nii.gz",
+        "01_fatty_liver_heatmap.png",
         "02_left_kidney.png",
         "02_left_kidney_heatmap.nii.gz",
+        "02_left_kidney_heatmap.png",
         "findings.csv",
         "findings.json",
         "organs.json",
@@ -72,8 +74,9 @@ def test_organs_results_validate_against_the_schema(predictor, study):
     assert "livertumor1" in to_table(result, max_rows=200)
 
 
-def test_pictures_are_pictures(written):
-    with Image.open(written / "01_fatty_liver.png") as picture:
+@pytest.mark.parametrize("name", ["01_fatty_liver.png", "01_fatty_liver_heatmap.png"])
+def test_pictures_are_pictures(written, name):
+    with Image.open(written / name) as picture:
         assert picture.format == "PNG"
         assert min(picture.size) > 300
         assert np.asarray(picture.convert("L")).std() > 10
@@ -87,6 +90,20 @@ def test_a_heat_map_lies_on_the_cts_own_grid_and_is_minus_1_outside_the_organs(w
     assert values.dtype == np.float32
     assert (values[~liver] == OUTSIDE).all()
     assert (values[liver] > OUTSIDE).all()
+
+
+def test_the_picture_of_a_heat_map_shows_it_with_nan_outside_the_organs(predictor, study, tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr("CTGLIPLib.pictures.draw_heatmap", lambda *given, **named: drawn.append((given, named)))
+    result = predictor.query(study, ["fatty liver", "left kidney"])
+    write_outputs(predictor, study, result, tmp_path, OutputOptions(heatmaps=True))
+    (_, heat, text, path), named = drawn[0]
+    np.testing.assert_array_equal(np.isnan(heat), ~study.segmentation.mask("liver"))
+    assert (text, path.name) == ("fatty liver", "01_fatty_liver_heatmap.png")
+    assert [named for _, named in drawn] == [
+        {"organ": "liver", "label": "similarity margin"},
+        {"organ": "kidney_left", "label": "similarity"},
+    ]
 
 
 def test_the_saved_segmentation_reads_back_equal_with_names_and_codes(written, study):

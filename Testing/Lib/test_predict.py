@@ -128,6 +128,15 @@ def test_one_other_voxel_one_other_name_and_another_model_miss_the_cache(predict
     assert cache.load(content_sha256(volume, organs), other.model) is None
 
 
+def test_finding_organs_is_told_only_where_they_have_to_be_found_and_is_finished(predictor, patient, monkeypatch):
+    told: list[tuple[str, int, int]] = []
+    given = predictor.encode(patient / "ct.nii.gz", patient / "organs.nii.gz", progress=lambda *step: told.append(step))
+    assert "finding organs" not in {what for what, _, _ in told}
+    monkeypatch.setattr(predictor, "_segmenter", lambda _name: lambda _volume, _progress: given.segmentation)
+    predictor.encode(patient / "ct.nii.gz", progress=lambda *step: told.append(step))
+    assert [step[1:] for step in told if step[0] == "finding organs"] == [(0, 1), (1, 1)]
+
+
 def test_the_left_kidney_is_measured_with_its_cyst_while_its_volume_stays_its_own(predictor):
     volume, organs = make_patient()
     dense = volume.array.copy()
