@@ -69,6 +69,7 @@ def load_run_weights(folder: Path, model: GroundedEncoder) -> None:
     Raises:
         CheckpointError: if the folder holds no run, or one with another backbone.
     """
+    folder = folder.expanduser()
     try:
         state = torch.load(folder / CHECKPOINT, weights_only=True)
         for part in ("backbone", "segmentation_head"):
