@@ -158,7 +158,7 @@ def add_colour_bar(figure: Figure, panels: Sequence[Axes], scale: ColourScale) -
         min(panel.get_position().y0 for panel in panels),
         max(panel.get_position().y1 for panel in panels),
     )
-    bar = figure.add_axes(((WIDTH_PX - BAR_PX + 32) / WIDTH_PX, bottom, 18 / WIDTH_PX, top - bottom))
+    bar = figure.add_axes(((WIDTH_PX - BAR_PX + 22) / WIDTH_PX, bottom, 18 / WIDTH_PX, top - bottom))
     colour_bar = figure.colorbar(ScalarMappable(scale.norm, scale.colours), cax=bar)
     colour_bar.outline.set_edgecolor(FAINT)  # pyright: ignore[reportCallIssue] - a Spine, typed as callable
     bar.tick_params(colors=TEXT, labelsize=9, labelfontfamily=FONT)

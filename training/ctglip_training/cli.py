@@ -1,4 +1,4 @@
-"""The command `ctglip-train`: simulate patients, pretrain, evaluate. A command parses, calls one function, prints."""
+"""The command `ctglip-train`: simulate patients, pretrain, evaluate, calibrate. A command calls one function."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_simulate(commands)
     _add_pretrain(commands)
     _add_evaluate(commands)
+    _add_calibrate(commands)
     _add_text_bank(commands)
     return parser
 
@@ -65,7 +66,9 @@ def _add_pretrain(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     command.add_argument("--out", type=Path, required=True, help="folder for checkpoints, metrics and the model")
     command.add_argument("--pool", help="folder of patients (default: the configuration's)")
     command.add_argument("--hold-out", nargs="*", default=None, metavar="SUBJECT", help="subjects never to train on")
-    command.add_argument("--init-from", metavar="run:DIR|nnunet:DIR", help="weights to start from (default: the file's)")
+    command.add_argument(
+        "--init-from", metavar="run:DIR|nnunet:DIR", help="weights to start from (default: the file's)"
+    )
     command.add_argument("--text-folder", type=Path, help="local folder of the text encoder")
     command.set_defaults(run=_pretrain)
 
@@ -77,9 +80,23 @@ def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     command.add_argument(
         "--data", type=Path, help="folder that the list's paths are relative to (default $CTGLIP_DATA)"
     )
-    command.add_argument("--patients", type=int, default=60, help="simulated patients of each held-out subject")
+    command.add_argument("--patients", type=_positive, default=60, help="simulated patients of each held-out subject")
     command.add_argument("--text-folder", type=Path, help="local folder of the text encoder")
     command.set_defaults(run=_evaluate)
+
+
+def _add_calibrate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser("calibrate", help="fit a model's scores to the cases of runs that held subjects out")
+    command.add_argument(
+        "--runs", type=Path, nargs="+", required=True, metavar="RUN",
+        help="folders of pretrain runs; a run's cases.csv is used, written by evaluate, or else its model is asked",
+    )  # fmt: skip
+    command.add_argument(
+        "--model", type=Path, required=True, metavar="MODEL_FOLDER", help="the model whose scores are set"
+    )
+    command.add_argument("--patients", type=_positive, default=60, help="simulated patients of each held-out subject")
+    command.add_argument("--text-folder", type=Path, help="local folder of the text encoder")
+    command.set_defaults(run=_calibrate)
 
 
 def _add_text_bank(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -126,10 +143,24 @@ def _evaluate(options: argparse.Namespace) -> None:
     sys.stdout.write(summary + "\n")
 
 
+def _calibrate(options: argparse.Namespace) -> None:
+    from ctglip_training.calibrate_model import calibrate_model
+
+    summary = calibrate_model(options.runs, options.model, options.patients, options.text_folder)
+    sys.stdout.write(summary + "\n")
+
+
 def _text_bank(_options: argparse.Namespace) -> None:
     from CTGLIPLib.text_bank import build_shipped_bank
 
     build_shipped_bank()
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        msg = f"expected a whole number of 1 or more, got {text!r}"
+        raise argparse.ArgumentTypeError(msg)
+    return int(text)
 
 
 def _progress(what: str, done: int, total: int) -> None:

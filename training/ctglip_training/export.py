@@ -48,8 +48,13 @@ def apply_score(folder: Path, score: ScoreConfig) -> ModelFolder:
     """
     model = open_model_folder(folder)
     if score.calibrated_on:
+        before = _calibration_words(model.config.score)
         with whole_file(folder / CARD) as temporary:
-            said = f"Scores calibrated on {score.calibrated_on}."
-            temporary.write_text(model.card.replace(NOT_CALIBRATED, said), encoding="utf-8")
+            temporary.write_text(model.card.replace(before, _calibration_words(score)), encoding="utf-8")
     write_config(folder, dataclasses.replace(model.config, score=score))
     return open_model_folder(folder)
+
+
+def _calibration_words(score: ScoreConfig) -> str:
+    """What a card says of a score."""
+    return f"Scores calibrated on {score.calibrated_on}." if score.calibrated_on else NOT_CALIBRATED

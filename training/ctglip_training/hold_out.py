@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
+from ctglip_training.cases import CASES, write_cases
 from ctglip_training.config import TrainConfig
-from ctglip_training.evaluate import Evaluator, FindingSummary, OrganReport, summarise_findings
+from ctglip_training.evaluate import Evaluator, FindingCase, FindingSummary, OrganReport, summarise_findings
 from ctglip_training.export import load_run_model
 from ctglip_training.simulate.patient import Patient
 from ctglip_training.state import read_run_config
@@ -24,52 +26,109 @@ from CTGLIPLib.segmentation_io import resample_segmentation
 from CTGLIPLib.text_bank import open_text_encoder
 
 
+@dataclass(frozen=True, eq=False)
+class OpenRun:
+    """A run that held subjects out, ready to be asked.
+
+    Attributes:
+        config: what it was trained with.
+        spacing_mm: the model's voxel size.
+        evaluator: asks its exported model.
+        trained: names of the organs that its training patients contain.
+    """
+
+    config: TrainConfig
+    spacing_mm: float
+    evaluator: Evaluator
+    trained: frozenset[str]
+
+
+def open_run(run: Path, text_folder: Path | None = None) -> OpenRun:
+    """The run of that folder with its exported model.
+
+    Raises:
+        CheckpointError: if the folder holds no run or no exported model.
+        ConfigError: if the run held no subject out: data that a model was trained on is never its test.
+    """
+    config = read_run_config(run)
+    if not config.data.hold_out:
+        msg = f"The run {config.name} held no subject out, so nothing tests it. Train with --hold-out SUBJECT."
+        raise ConfigError(msg)
+    folder, network = load_run_model(run)
+    encoder = open_text_encoder(config.text.encoder, text_folder, revision=config.text.revision)
+    preprocess = folder.config.preprocess
+    evaluator = Evaluator(network, preprocess, encoder, whole_image=config.method == "vanilla-clip")
+    return OpenRun(config, preprocess.spacing_mm, evaluator, frozenset(trained_organs(config)))
+
+
+def held_out_cases(run: OpenRun, patients: int) -> dict[str, list[FindingCase]]:
+    """Every finding asked of the first `patients` simulated patients of each held-out subject.
+
+    Raises:
+        ConfigError: if there are no such patients.
+    """
+    pool = Path(run.config.data.pool)
+    cases = {}
+    for subject in run.config.data.hold_out:
+        own = [entry for entry in list_pool(pool) if entry.subject == subject]
+        if patients < 1 or not own:
+            msg = (
+                f"Expected 1 patient or more of {subject} to evaluate, got {patients} of the {len(own)} in {pool}. "
+                "Give --patients, or make patients of that subject with `ctglip-train simulate`."
+            )
+            raise ConfigError(msg)
+        cases[subject] = run.evaluator.findings([read_patient(entry.path) for entry in own[:patients]], run.trained)
+    return cases
+
+
 def evaluate_run(
     run: Path, subjects: Sequence[Subject], data: Path, patients: int, text_folder: Path | None = None
 ) -> str:
-    """Write `evaluation.json` into the run's folder and return a short table.
+    """Write `evaluation.json` and `cases.csv` into the run's folder and return a short table.
 
     Raises:
-        ConfigError: if the run held no subject out: data that a model was trained on is never its test; or if a
-            held-out subject is not listed.
+        ConfigError: if the run held no subject out, a held-out subject is not listed, or has no patients.
     """
-    config = read_run_config(run)
-    held_out = _held_out(config, subjects)
-    folder, network = load_run_model(run)
-    encoder = open_text_encoder(config.text.encoder, text_folder, revision=config.text.revision)
-    whole = config.method == "vanilla-clip"
-    evaluator = Evaluator(network, folder.config.preprocess, encoder, whole_image=whole)
-    trained = trained_organs(config)
+    opened = open_run(run, text_folder)
+    listed = _listed(opened.config, subjects)
+    cases = held_out_cases(opened, patients)
     lines, results = [], {}
-    for subject in held_out:
-        real = at_model_spacing(load_subject(subject, data), folder.config.preprocess.spacing_mm)
-        organs = evaluator.organs(real, trained)
-        pool = [e for e in list_pool(Path(config.data.pool)) if e.subject == subject.id][:patients]
-        findings = summarise_findings(evaluator.findings([read_patient(e.path) for e in pool], trained))
+    for subject in listed:
+        real = at_model_spacing(load_subject(subject, data), opened.spacing_mm)
+        organs = opened.evaluator.organs(real, opened.trained)
+        findings = summarise_findings(cases[subject.id])
+        count = len({case.patient for case in cases[subject.id]})
         results[subject.id] = {
             "organ_top1": organs.top1,
             "organ_top5": organs.top5,
             "organs": len(organs.rows),
-            "patients": len(pool),
+            "patients": count,
             "recognised": dict(organs.rows),
             **asdict(findings),
         }
-        lines.append(f"{config.method} without {subject.id}: {_line(organs, findings, len(pool))}")
+        lines.append(f"{opened.config.method} without {subject.id}: {_line(organs, findings, count)}")
+    write_cases(cases, run / CASES)
     with whole_file(run / "evaluation.json") as temporary:
-        temporary.write_text(json.dumps(results, indent=1), encoding="utf-8")
+        temporary.write_text(json.dumps(_nan_as_null(results), indent=1, allow_nan=False), encoding="utf-8")
     return "\n".join(lines)
 
 
-def _held_out(config: TrainConfig, subjects: Sequence[Subject]) -> list[Subject]:
-    if not config.data.hold_out:
-        msg = f"The run {config.name} held no subject out, so nothing tests it. Train with --hold-out SUBJECT."
-        raise ConfigError(msg)
+def _listed(config: TrainConfig, subjects: Sequence[Subject]) -> list[Subject]:
     known = {subject.id: subject for subject in subjects}
     unknown = [name for name in config.data.hold_out if name not in known]
     if unknown:
         msg = f"The list of subjects lacks {', '.join(unknown)}, which the run held out; it has {', '.join(known)}."
         raise ConfigError(msg)
     return [known[name] for name in config.data.hold_out]
+
+
+def _nan_as_null(value: object) -> object:
+    """The same with None for NaN, which JSON has no word for."""
+    if isinstance(value, dict):
+        return {key: _nan_as_null(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_nan_as_null(item) for item in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _line(organs: OrganReport, findings: FindingSummary, patients: int) -> str:

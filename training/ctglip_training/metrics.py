@@ -26,6 +26,8 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """2.5th and 97.5th percentile of a statistic under resampling of whole groups (patients).
 
+    NaN where no resampling has a statistic.
+
     Args:
         groups: group of each case, shape (case,).
         statistic: takes indices of cases, returns a number.
@@ -38,6 +40,8 @@ def bootstrap_interval(
     for _ in range(repeats):
         drawn = rng.integers(len(members), size=len(members))
         values.append(statistic(np.concatenate([members[d] for d in drawn])))
+    if np.isnan(values).all():
+        return float("nan"), float("nan")
     return float(np.nanpercentile(values, 2.5)), float(np.nanpercentile(values, 97.5))
 
 

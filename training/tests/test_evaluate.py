@@ -13,6 +13,7 @@ import torch
 from training_phantom import BIG, CYST, FAT, FINDINGS, NAMES, FakeEncoder, phantom, smoke_config
 
 from ctglip_training import evaluate, hold_out
+from ctglip_training.cases import CASES, read_cases
 from ctglip_training.evaluate import Evaluator, FindingCase, summarise_findings
 from ctglip_training.hold_out import evaluate_run, trained_organs
 from ctglip_training.loop import new_model
@@ -130,6 +131,33 @@ def test_a_run_is_tested_on_its_held_out_subject_alone(smoke_run, tmp_path, monk
     assert (written["beta"]["patients"], written["beta"]["organs"]) == (2, len(ASKED))
     assert 0 <= written["beta"]["organ_top1"] <= written["beta"]["organ_top5"] <= 1
     assert line.startswith("ct-glip without beta: organ top-1")
+    cases = read_cases(run / CASES)
+    assert set(cases) == {"beta"}
+    assert {case.patient for case in cases["beta"]} == {0, 1}
+    assert all(-2 <= case.margin <= 2 for case in cases["beta"])
+
+
+def test_the_evaluation_holds_null_and_never_nan(smoke_run, tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    copytree(smoke_run, run)
+    monkeypatch.setattr(hold_out, "load_subject", lambda *_: phantom(7))
+    monkeypatch.setattr(hold_out, "open_text_encoder", lambda *_args, **_named: FakeEncoder())
+    evaluate_run(run, (BETA,), tmp_path, patients=1)  # without a finding: nothing to tell apart
+    text = (run / "evaluation.json").read_text(encoding="utf-8")
+    assert "NaN" not in text
+    written = json.loads(text)["beta"]
+    assert written["mean_auc"] is None
+    assert written["interval"] == [None, None]
+    assert {finding["auc"] for finding in written["findings"].values()} == {None}
+
+
+def test_a_held_out_subject_without_patients_is_named(smoke_run, tmp_path, monkeypatch):
+    monkeypatch.setattr(hold_out, "open_text_encoder", lambda *_args, **_named: FakeEncoder())
+    with pytest.raises(ConfigError, match="Expected 1 patient or more of beta to evaluate, got 0 of the 3"):
+        evaluate_run(smoke_run, (BETA,), tmp_path, 0)
+    monkeypatch.setattr(hold_out, "list_pool", lambda _pool: [])
+    with pytest.raises(ConfigError, match="got 2 of the 0 in .* make patients"):
+        evaluate_run(smoke_run, (BETA,), tmp_path, 2)
 
 
 def test_a_run_without_hold_out_is_never_tested(smoke_run, tmp_path):

@@ -60,6 +60,9 @@ def test_a_score_is_applied_to_a_model_without_touching_its_weights(smoke_run, t
     assert weights[0] == weights[1]
     assert "Scores calibrated on 60 simulated patients." in after.card
     assert "Not calibrated." not in after.card
+    again = apply_score(tmp_path / "model", ScoreConfig(calibrated_on="90 simulated patients"))
+    assert "Scores calibrated on 90 simulated patients." in again.card
+    assert "60" not in again.card
 
 
 def test_a_score_is_not_applied_to_what_is_no_model(tmp_path):

@@ -10,7 +10,7 @@ from ctglip_training.cli import main
 from CTGLIPLib import text_bank
 
 
-@pytest.mark.parametrize("command", [[], ["simulate"], ["pretrain"], ["evaluate"], ["text-bank"]])
+@pytest.mark.parametrize("command", [[], ["simulate"], ["pretrain"], ["evaluate"], ["calibrate"], ["text-bank"]])
 def test_help_explains_every_command(command, capsys):
     with pytest.raises(SystemExit) as stop:
         main([*command, "--help"])
@@ -26,6 +26,15 @@ def test_wrong_usage_exits_with_2(capsys):
         main(["pretrain"])
     assert stop.value.code == 2
     assert "--config" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [["evaluate", "--run", "r"], ["calibrate", "--runs", "r", "--model", "m"]])
+@pytest.mark.parametrize("count", ["0", "-3", "few"])
+def test_fewer_patients_than_one_are_wrong_usage(command, count, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([*command, f"--patients={count}"])
+    assert stop.value.code == 2
+    assert f"expected a whole number of 1 or more, got '{count}'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
