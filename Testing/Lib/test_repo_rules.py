@@ -103,3 +103,8 @@ def test_a_test_without_an_assertion_would_be_found():
     empty, full = ast.parse("def test_a(): f()"), ast.parse("def test_b():\n with pytest.raises(E): f()")
     assert not asserts(empty)
     assert asserts(full)
+
+
+def test_the_shipped_models_card_is_the_documented_one():
+    shipped = REPOSITORY / "CTGLIPLib" / "models" / "default" / "README.md"
+    assert shipped.read_text(encoding="utf-8") == (REPOSITORY / "docs" / "model_card.md").read_text(encoding="utf-8")
