@@ -122,7 +122,8 @@ class _Place:
         shift = [low - w.start for (low, _), w in zip(both, window, strict=True)]
         index = np.argwhere(self.inside[part]) + shift
         shape = tuple(w.stop - w.start for w in window)
-        return np.asarray(np.ravel_multi_index(tuple(index.T), shape)), self.row[part][self.inside[part]]
+        flat: np.ndarray = np.asarray(np.ravel_multi_index(tuple(index.T), shape))
+        return flat, self.row[part][self.inside[part]]
 
 
 @torch.inference_mode()

@@ -35,8 +35,8 @@ def segment(folder: Path, device: str, fast: bool) -> dict[str, object]:
     Raises:
         ImportError: if TotalSegmentator or what it needs is missing.
     """
-    from totalsegmentator.map_to_binary import class_map
-    from totalsegmentator.python_api import totalsegmentator
+    from totalsegmentator.map_to_binary import class_map  # pyright: ignore[reportMissingImports] - optional
+    from totalsegmentator.python_api import totalsegmentator  # pyright: ignore[reportMissingImports] - optional
 
     try:
         totalsegmentator(
