@@ -161,7 +161,7 @@ def _questions_of(clause: Clause, known: Sequence[str]) -> list[Question]:
     side = _side(clause.text, spoken)
     rest = _rest(clause.text, [(item.start, item.end) for item in every])
     in_catalogue = {item.id: item for item, _, _ in found if not outside or set(places) & set(item.organs)}
-    if in_catalogue and not EXACT_PLACES & rest:
+    if in_catalogue and not EXACT_PLACES & _rest(clause.text, [(start, end) for _, start, end in found]):
         return [_finding(clause, item, places, side, known) for item in in_catalogue.values()]
     if found or rest:
         organs = places or _on_side(tuple(known), side)

@@ -109,7 +109,7 @@ def test_json_keys_keep_their_order() -> None:
     body = json.loads(to_json(QUERY))
     assert list(body) == ["schema_version", "notice", "study", "model", "segmentation", "queries"]
     assert list(body["queries"][0]) == [
-        "text", "kind", "finding", "negated", "organs_asked", "answer", "threshold", "prompts", "organs",
+        "text", "kind", "finding", "negated", "organs_asked", "answer", "threshold", "phrase", "prompts", "organs",
     ]  # fmt: skip
     assert list(body["queries"][0]["organs"][0])[:4] == ["organ", "readable", "state", "similarity"]
     assert body["queries"][1]["prompts"] == {"positive": ["a", "b"], "negative": []}

@@ -78,7 +78,7 @@ def test_a_run_can_start_from_the_weights_of_another(pool, smoke_run, tmp_path):
     taken = {name for name, value in started.state_dict().items() if torch.equal(value, trained[name])}
     assert {name for name in trained if name.startswith(("backbone.", "segmentation_head."))} <= taken
     assert "projection.0.weight" not in taken
-    with pytest.raises(CheckpointError, match="Expected a run of the same network"):
+    with pytest.raises(CheckpointError, match="Expected a run of the same backbone"):
         load_run_weights(tmp_path, started)
     with pytest.raises(ConfigError, match="init_from must be"):
         new_model(replace(config, init_from="magic:x"))
