@@ -103,11 +103,16 @@ def resample_segmentation(segmentation: Segmentation, grid: Grid) -> Segmentatio
     return replace(segmentation, layers=layers, grid=grid)
 
 
-def write_segmentation(segmentation: Segmentation, path: Path) -> tuple[Path, ...]:
+def write_segmentation(segmentation: Segmentation, path: Path, compress: bool = True) -> tuple[Path, ...]:
     """The files written: `path` with organ names, colours and SNOMED CT codes, each file whole or not at all.
 
     .seg.nrrd is 3D Slicer's segmentation, overlapping organs included. .nii.gz, .nii, .nrrd and .mha are label maps
     with a JSON list of names beside them. `read_segmentation` reads both back without options.
+
+    Args:
+        segmentation: the organs.
+        path: where; its ending says how.
+        compress: whether NRRD and MetaImage files are compressed.
 
     Raises:
         InputError: if the ending is none of these.
@@ -115,7 +120,7 @@ def write_segmentation(segmentation: Segmentation, path: Path) -> tuple[Path, ..
         OutputError: if the folder cannot be written or the disk is full.
     """
     if path.name.lower().endswith(".seg.nrrd"):
-        write_slicer(segmentation, path)
+        write_slicer(segmentation, path, compress)
         return (path,)
     labels = np.zeros(segmentation.grid.shape_ijk, np.uint8 if len(segmentation.names) < 256 else np.uint16)
     for layer in segmentation.layers:
@@ -127,7 +132,7 @@ def write_segmentation(segmentation: Segmentation, path: Path) -> tuple[Path, ..
     name_list = json.dumps(_name_list(segmentation.names), indent=1, ensure_ascii=False)
     with whole_file(beside) as temporary:  # the names appear only with their map
         temporary.write_text(name_list, encoding="utf-8")
-        write_volume(labels, segmentation.grid, path)
+        write_volume(labels, segmentation.grid, path, compress)
     return beside, path
 
 

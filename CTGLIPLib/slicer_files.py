@@ -96,7 +96,7 @@ def _components(path: Path, header: Mapping[str, str]) -> tuple[list[np.ndarray]
     return [array for array, _ in components], components[0][1]
 
 
-def write_slicer(segmentation: Segmentation, path: Path) -> None:
+def write_slicer(segmentation: Segmentation, path: Path, compress: bool = True) -> None:
     """Write a segmentation as Slicer does; organs without voxels stay as empty segments.
 
     Raises:
@@ -109,7 +109,7 @@ def write_slicer(segmentation: Segmentation, path: Path) -> None:
         image.SetMetaData(key, value)
     with whole_file(path) as temporary:
         try:
-            sitk.WriteImage(image, str(temporary), useCompression=True)
+            sitk.WriteImage(image, str(temporary), useCompression=compress)
         except RuntimeError as error:
             msg = f"Could not write {path}. Free space or choose a folder that you may write to."
             raise OutputError(msg) from error

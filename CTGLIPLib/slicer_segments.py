@@ -16,7 +16,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
 
 from CTGLIPLib.errors import LabelError
 from CTGLIPLib.label_names import whole_number
@@ -109,6 +108,8 @@ def _segment(header: Mapping[str, str], number: int) -> Segment:
 
 def _extents(segmentation: Segmentation) -> dict[int, tuple[int, str]]:
     """For each organ with voxels, counted from 1: its layer and its first and last index along i, j, k."""
+    from scipy import ndimage  # here, for names and colours of organs are asked where scipy's 0.3 s are too long
+
     found: dict[int, tuple[int, str]] = {}
     for layer, labels in enumerate(segmentation.layers):
         for organ, box in enumerate(ndimage.find_objects(np.asarray(labels)), start=1):

@@ -173,16 +173,26 @@ def _same(a: Segmentation, b: Segmentation) -> bool:
     return a.names == b.names and same_grid(a.grid, b.grid) and masks
 
 
+@pytest.mark.parametrize("compress", [True, False])
 @pytest.mark.parametrize("ending", [".nii.gz", ".nii", ".nrrd", ".mha", ".seg.nrrd"])
-def test_what_is_written_is_read_back_without_options(tmp_path, ending):
+def test_what_is_written_is_read_back_without_options(tmp_path, ending, compress):
     names = ("kidney_left", "livertumor1", "lung_upper_lobe_left", "my tumour (ä)", "rib_right_3")
     segmentation = Segmentation(_blocks(1, 2, 3, 4, 5)[None].astype(np.uint16), Grid((6, 5, 4), AFFINE), names)
     path = tmp_path / f"out{ending}"
-    written = write_segmentation(segmentation, path)
+    written = write_segmentation(segmentation, path, compress)
     loaded = read_segmentation(path)
     assert _same(segmentation, loaded.segmentation)
     assert loaded.warnings == ("Not in the organ vocabulary, asked as open vocabulary: livertumor1, my tumour (ä).",)
     assert sorted(tmp_path.iterdir()) == sorted(written)
+
+
+def test_an_uncompressed_segmentation_holds_its_voxels_as_they_are(tmp_path):
+    segmentation = _overlapping()
+    for compress in (True, False):
+        write_segmentation(segmentation, tmp_path / f"{compress}.seg.nrrd", compress)
+    assert b"\nencoding: gzip\n" in (tmp_path / "True.seg.nrrd").read_bytes()
+    assert b"\nencoding: raw\n" in (tmp_path / "False.seg.nrrd").read_bytes()
+    assert _same(segmentation, read_segmentation(tmp_path / "False.seg.nrrd").segmentation)
 
 
 def test_organs_that_overlap_are_written_as_layers_of_a_slicer_segmentation(tmp_path):
