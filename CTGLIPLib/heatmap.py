@@ -6,7 +6,7 @@ within the organ's mask. The map therefore shows where the organ's answer comes 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -91,6 +91,31 @@ def on_grid(heat: np.ndarray, grid: Grid, segmentation: Segmentation, organs: tu
     result = np.full(wanted.shape, np.nan, dtype=np.float32)
     result[wanted] = ndimage.map_coordinates(filled, source.T, order=1, mode="nearest")
     return result
+
+
+def hottest_ras_mm(
+    heat: np.ndarray, segmentation: Segmentation, organs: Sequence[str]
+) -> dict[str, tuple[float, float, float]]:
+    """Centre of each organ's hottest voxel, RAS mm; organs without a known voxel are left out.
+
+    Args:
+        heat: on the segmentation's grid, NaN where nothing was asked; of equal voxels the first in C order counts.
+        segmentation: the organs.
+        organs: names of those wanted.
+    """
+    index = np.flatnonzero(~np.isnan(heat))
+    coldest_first = index[np.argsort(-heat.ravel()[index], kind="stable")[::-1]]
+    hottest = np.full(len(segmentation.names) + 1, -1, dtype=np.int64)
+    for layer in segmentation.layers:
+        labels = layer.ravel()[coldest_first]
+        hottest[labels[labels > 0]] = coldest_first[labels > 0]  # of several voxels of a label the last one stays
+    places: dict[str, tuple[float, float, float]] = {}
+    for organ in organs:
+        flat = int(hottest[segmentation.names.index(organ) + 1])
+        if flat >= 0:
+            r, a, s = segmentation.grid.to_ras(np.array(np.unravel_index(flat, heat.shape))).tolist()
+            places[organ] = (r, a, s)
+    return places
 
 
 @dataclass(frozen=True, eq=False)

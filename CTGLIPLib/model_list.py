@@ -23,6 +23,7 @@ DEFAULT_MODEL = "default"
 SHIPPED = Path(__file__).with_name("models")
 GOOD_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 CARD_LINES = 12
+NOT_STATED = "not stated"
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,34 @@ def add_model(folder: Path, name: str | None = None) -> ModelEntry:
     return ModelEntry(chosen, target, model.config, model.sha256, "added")
 
 
+@dataclass(frozen=True)
+class ModelFacts:
+    """What a user should know of a model before using it, in a few words each.
+
+    Attributes:
+        licence: under which its weights may be used; "not stated" where its card does not say.
+        data: what it was trained on.
+        knows: what it can be asked with some hope.
+    """
+
+    licence: str
+    data: str
+    knows: str
+
+
+def model_facts(model: ModelFolder) -> ModelFacts:
+    """The facts in the front matter of a model's card: the lines `license:`, `data:` and `knows:` between two ---."""
+    front, _ = _split_card(model.card)
+    values = {key.strip().lower(): value.strip() for key, _, value in (line.partition(":") for line in front)}
+    organs, score = len(model.config.model.segmentation_organs), model.config.score
+    knows = f"{organs} organs of its own; {_calibration(score.calibrated_on, score.threshold, len(score.by_finding))}"
+    return ModelFacts(
+        values.get("license") or values.get("licence") or NOT_STATED,
+        values.get("data") or NOT_STATED,
+        values.get("knows") or knows,
+    )
+
+
 def describe_model(model: ModelFolder) -> str:
     """A text for the terminal: what the model is, what it was made for, the start of its card."""
     config = model.config
@@ -172,12 +201,16 @@ def _calibration(calibrated_on: str, threshold: float, findings: int) -> str:
 
 def _card_start(card: str) -> list[str]:
     """The model card's first lines, front matter left out except its licence."""
+    front, body = _split_card(card)
+    more = ["..."] if len(body) > CARD_LINES else []
+    return [*(line for line in front if line.lower().startswith("license:")), *body[:CARD_LINES], *more]
+
+
+def _split_card(card: str) -> tuple[list[str], list[str]]:
+    """The lines of a model card's front matter, and those of its text."""
     lines = card.strip().splitlines()
     front: list[str] = []
     if lines and lines[0].strip() == "---" and "---" in (line.strip() for line in lines[1:]):
         end = next(n for n, line in enumerate(lines[1:], start=1) if line.strip() == "---")
-        front = [line for line in lines[1:end] if line.lower().startswith("license:")]
-        lines = lines[end + 1 :]
-    body = "\n".join(lines).strip().splitlines()
-    more = ["..."] if len(body) > CARD_LINES else []
-    return [*front, *body[:CARD_LINES], *more]
+        front, lines = lines[1:end], lines[end + 1 :]
+    return front, "\n".join(lines).strip().splitlines()

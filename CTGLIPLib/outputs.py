@@ -87,7 +87,7 @@ def write_outputs(
         if answer.best is None:
             continue
         stem = f"{number:02d}_{_slug(answer)}"
-        if options.heatmaps and _asked_is_measured(answer):
+        if options.heatmaps and asked_is_measured(answer):
             heat = predictor.heatmap_of(study, answer)
             paths += _write_heatmap(study, answer, heat, folder / f"{stem}_heatmap.nii.gz", picture=options.pictures)
         if options.pictures:
@@ -99,7 +99,7 @@ def write_outputs(
     return paths
 
 
-def _asked_is_measured(answer: QueryAnswer) -> bool:
+def asked_is_measured(answer: QueryAnswer) -> bool:
     """Whether the heat map would show what was asked: a missing organ was only compared with every other mask."""
     return answer.kind == "finding" or any(row.is_scored for row in answer.organs if row.organ in answer.organs_asked)
 

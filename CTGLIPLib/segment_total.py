@@ -126,12 +126,12 @@ def _environment(folder: Path) -> dict[str, str]:
     return {
         **os.environ,
         "TOTALSEG_HOME_DIR": str(home),
-        "TOTALSEG_WEIGHTS_PATH": str(_weights_folder()),
+        "TOTALSEG_WEIGHTS_PATH": str(weights_folder()),
         "PYTHONPATH": python_path,
     }
 
 
-def _weights_folder() -> Path:
+def weights_folder() -> Path:
     """Where TotalSegmentator keeps its weights on this machine."""
     if given := os.environ.get("TOTALSEG_WEIGHTS_PATH"):
         return Path(given)
@@ -181,7 +181,7 @@ def _answer(folder: Path) -> _Answer:
         raise DependencyError(msg)
     if "no_weights" in answer:
         msg = (
-            f"TotalSegmentator's weights are not in {_weights_folder()} and could not be downloaded "
+            f"TotalSegmentator's weights are not in {weights_folder()} and could not be downloaded "
             f"({answer['no_weights']}). Connect to the internet once, or set TOTALSEG_WEIGHTS_PATH to a folder that "
             f"has them. {WAYS_ROUND}"
         )

@@ -1,0 +1,50 @@
+"""Errors as the worker tells them: what is the user's to mend in words, anything else without a word of the patient's.
+
+Guarded by Testing/Lib/test_worker_errors.py.
+"""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+
+from CTGLIPLib.errors import CTGLIPError
+
+LAST_FRAMES = 8
+OUT_OF_MEMORY = "OutOfMemory"
+INTERNAL = "InternalError"
+MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory")
+MEMORY_HELP = (
+    "Memory ran out. Close other programs or volumes, crop the CT to the part that is asked about, or compute on "
+    "another device (the CPU has more memory than most graphics cards), then ask again."
+)
+
+
+def told(error: Exception) -> dict[str, str | None]:
+    """The error as the values `kind`, `message` and `details` of an event.
+
+    Details are file names and line numbers only: values and messages of unexpected errors may be a patient's.
+    """
+    if isinstance(error, CTGLIPError):
+        return {"kind": type(error).__name__, "message": str(error), "details": None}
+    if is_out_of_memory(error):
+        return {"kind": OUT_OF_MEMORY, "message": MEMORY_HELP, "details": _frames(error)}
+    msg = (
+        f"Expected to answer, got an unexpected {type(error).__name__}. This is a fault of CT-GLIP, not yours: please "
+        "report it with the details, which hold nothing of the scan."
+    )
+    return {"kind": INTERNAL, "message": msg, "details": _frames(error)}
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether memory ran out: Python's, or a device's as torch reports it."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in MEMORY_WORDS)
+
+
+def _frames(error: Exception) -> str:
+    """The last places of the traceback, innermost last, and the error's kind."""
+    frames = traceback.extract_tb(error.__traceback__)[-LAST_FRAMES:]
+    lines = [f"{Path(frame.filename).name}:{frame.lineno} in {frame.name}" for frame in frames]
+    return "\n".join([*lines, type(error).__name__])
