@@ -1,0 +1,141 @@
+"""Answers as rows of the findings table, every organ asked in one, those that were not measured too."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from slicer.i18n import tr as _
+
+if TYPE_CHECKING:
+    from CTGLIPLib.results import Answer, OrganScore, OrganState, QueryAnswer, QueryResult
+
+
+@dataclass(frozen=True)
+class FindingRow:
+    """One question and one organ.
+
+    Attributes:
+        question: the question as it was asked, or the part of it that this row answers.
+        organ: the organ's name for people; empty in the row of a question that no organ belongs to.
+        side: "left", "right" or empty.
+        score: calibrated probability; None where the organ was not scored.
+        similarity: cosine; None where it was not measured.
+        state: how the organ lies in the scan, in words.
+        answer: whether it was found in this organ, in words.
+        volumeMl: None where the organ is not in the scan.
+        questionIndex: number of the answer in the result, from 0.
+        organName: the organ's name in the segmentation, such as "kidney_left"; empty as `organ`.
+        centroidRas: RAS mm; None where there is no mask.
+        answerCode: the same as `answer` for programs.
+        stateCode: the same as `state` for programs; empty as `organ`.
+    """
+
+    question: str
+    organ: str
+    side: str
+    score: float | None
+    similarity: float | None
+    state: str
+    answer: str
+    volumeMl: float | None
+    questionIndex: int
+    organName: str
+    centroidRas: tuple[float, float, float] | None
+    answerCode: Answer
+    stateCode: OrganState | str
+
+
+def rowsOf(result: QueryResult) -> list[FindingRow]:
+    """Rows of all questions, in their order; within a question the organ that matches best comes first."""
+    rows: list[FindingRow] = []
+    for index, answer in enumerate(result.queries):
+        question = questionOf(result, index)
+        rows += [_row(question, index, answer, organ) for organ in answer.ranked] or [_rowWithoutOrgan(question, index)]
+    return rows
+
+
+def questionOf(result: QueryResult, index: int) -> str:
+    """The question as it was asked; the part of it that this answer is for, where it asked several things."""
+    answer = result.queries[index]
+    parts = sum(other.text == answer.text for other in result.queries)
+    return answer.phrase if parts > 1 and answer.phrase else answer.text
+
+
+def answerWords(code: str) -> str:
+    """An answer's code in words."""
+    words = {"found": _("found"), "not_found": _("asked, not found"), "unanswerable": _("cannot be answered")}
+    return words[code]
+
+
+def stateWords(code: str) -> str:
+    """A state's code in words."""
+    words = {
+        "present": _("present"),
+        "cut": _("cut off by the scan's edge"),
+        "absent": _("not in the segmentation"),
+        "too_small": _("too small to score"),
+        "": _("no organ of the segmentation belongs to the question"),
+    }
+    return words[code]
+
+
+def _row(question: str, index: int, answer: QueryAnswer, organ: OrganScore) -> FindingRow:
+    code = _answerOf(answer, organ)
+    return FindingRow(
+        question=question,
+        organ=organ.readable,
+        side=_side(organ.organ),
+        score=organ.score,
+        similarity=organ.similarity,
+        state=stateWords(organ.state),
+        answer=answerWords(code),
+        volumeMl=None if organ.state == "absent" else organ.volume_ml,
+        questionIndex=index,
+        organName=organ.organ,
+        centroidRas=organ.centroid_ras_mm,
+        answerCode=code,
+        stateCode=organ.state,
+    )
+
+
+def _rowWithoutOrgan(question: str, index: int) -> FindingRow:
+    return FindingRow(
+        question=question,
+        organ="",
+        side="",
+        score=None,
+        similarity=None,
+        state=stateWords(""),
+        answer=answerWords("unanswerable"),
+        volumeMl=None,
+        questionIndex=index,
+        organName="",
+        centroidRas=None,
+        answerCode="unanswerable",
+        stateCode="",
+    )
+
+
+def _answerOf(answer: QueryAnswer, organ: OrganScore) -> Answer:
+    """The answer of one organ: that of the question where no threshold applies, as for an organ that has a mask.
+
+    An organ that was asked for and is not in the segmentation was asked and not found, whatever other masks answered.
+    """
+    if not organ.is_scored:
+        asked = answer.kind == "organ" and organ.organ in answer.organs_asked and organ.state == "absent"
+        return "not_found" if asked else "unanswerable"
+    if answer.threshold is None or organ.score is None:
+        return answer.answer
+    return "found" if organ.score >= answer.threshold else "not_found"
+
+
+def _side(organName: str) -> str:
+    """The side of what the body has on both sides; a left atrium has no twin and so no side."""
+    from CTGLIPLib.organs import ORGANS
+
+    known = {organ.name: organ.side for organ in ORGANS}
+    if organName in known:
+        return known[organName] or ""
+    words = organName.lower().replace("_", " ").split()
+    return next((side for side in ("left", "right") if side in words), "")

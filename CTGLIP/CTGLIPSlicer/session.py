@@ -1,0 +1,369 @@
+"""One conversation with the child process: a request at a time, with progress, Cancel and what became of it.
+
+`poll` moves everything: the widget calls it every 50 ms, a script in a loop. Nothing here waits, except for the
+writing of a study's files and at most a second for a child that is ended.
+
+Conventions:
+- every request carries its whole study, so a child that ended is simply started again by the next request;
+- a new request takes the place of the one before, whose answer is then ignored
+  (test_session: `the answer to an older request is ignored`);
+- a child that does not stop within `CANCEL_S` is ended, so that Cancel takes less than two seconds
+  (test_session: `a child that does not stop is ended after one second`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from slicer.i18n import tr as _
+
+from CTGLIPLib.errors import CTGLIPError, InputError
+from CTGLIPSlicer.session_types import Change, Command, Outcome, Progress, StudyInputs
+from CTGLIPSlicer.states import State, requireStep
+from CTGLIPSlicer.study_store import ContentKey, Exporter, StudyRecord, StudyStore
+from CTGLIPSlicer.worker_client import Worker, WorkerProcess
+from CTGLIPSlicer.worker_failure import Failure, failureOfError
+
+CANCEL_S = 1.0
+"""How long the child may take to stop before it is ended."""
+PROTOCOL = 1
+FINDING_ORGANS = ("finding organs", "running TotalSegmentator", "segmenting windows")
+"""What the child does before it encodes; see CTGLIPLib.predict, segment_total and segment_own."""
+
+Observer = Callable[[Change], None]
+Described = Callable[[dict | None, Failure | None], None]
+
+
+@dataclass(eq=False)
+class _Task:
+    """A request on its way; `id` is None until it was sent."""
+
+    command: Command
+    inputs: StudyInputs | None
+    texts: tuple[str, ...]
+    fields: dict = field(default_factory=dict)
+    id: int | None = None
+    record: StudyRecord | None = None
+    readsOrgans: bool = False
+
+
+class Session:
+    """Asks the child process and tells the observers; see the module's conventions."""
+
+    def __init__(
+        self,
+        worker: Worker | None = None,
+        exporter: Exporter | None = None,
+        contentKey: ContentKey | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        findNode: Callable[[str], object | None] | None = None,
+    ) -> None:
+        """Nothing is started or written before the first request.
+
+        Args:
+            worker: who computes; None is the child process.
+            exporter: writes a study's files; None is `nodes.exportStudy`.
+            contentKey: tells whether a study changed; None is `nodes.contentKey`.
+            clock: seconds that only grow.
+            findNode: the node of an ID, None for none; None looks into the scene.
+        """
+        if exporter is None or contentKey is None:
+            from CTGLIPSlicer import nodes
+
+            exporter, contentKey = exporter or nodes.exportStudy, contentKey or nodes.contentKey
+        self._worker: Worker = worker or WorkerProcess()
+        self._store = StudyStore(exporter, contentKey, findNode)
+        self._clock = clock
+        self._state = self._rest = State.IDLE
+        self._progress: Progress | None = None
+        self._failure: Failure | None = None
+        self._task: _Task | None = None
+        self._stopping: dict[int, float] = {}  # requests asked to stop, and until when they may take
+        self._describing: dict[int, Described] = {}
+        self._events: deque[dict] = deque()
+        self._starts = 0
+        self._reason = ""
+        self._observers: list[Observer] = []
+
+    @property
+    def state(self) -> State:
+        """What the session is doing."""
+        return self._state
+
+    @property
+    def progress(self) -> Progress | None:
+        """How far the request is; None where none is on its way."""
+        return self._progress
+
+    @property
+    def failure(self) -> Failure | None:
+        """Why the last request failed; None in every state but FAILED."""
+        return self._failure
+
+    @property
+    def isBusy(self) -> bool:
+        """Whether `poll` has something to wait for."""
+        return self._state.isBusy or bool(self._describing) or bool(self._stopping)
+
+    @property
+    def folder(self) -> Path | None:
+        """The session's temporary folder; None where nothing was written."""
+        return self._store.folder
+
+    def addObserver(self, observer: Observer) -> None:
+        """Call it with every change from now on."""
+        self._observers.append(observer)
+
+    def removeObserver(self, observer: Observer) -> None:
+        """Call it no more."""
+        if observer in self._observers:
+            self._observers.remove(observer)
+
+    def ask(self, inputs: StudyInputs, texts: Sequence[str]) -> None:
+        """Ask questions; the outcome has the answers.
+
+        Raises:
+            InputError: if there is no question.
+        """
+        asked = tuple(text.strip() for text in texts if text.strip())
+        if not asked:
+            msg = _("There is no question to ask. Type one on each line, such as: fatty liver.")
+            raise InputError(msg)
+        self._begin(_Task("ask", inputs, asked, {"texts": list(asked)}))
+
+    def heatmap(self, inputs: StudyInputs, text: str) -> None:
+        """Map one question; the outcome has the map's file, which lives as long as the session."""
+        self._begin(_Task("heatmap", inputs, (text,), {"text": text}))
+
+    def report(self, inputs: StudyInputs, texts: Sequence[str], path: Path) -> None:
+        """Write a report, HTML or PDF by the file's ending."""
+        self._begin(_Task("report", inputs, tuple(texts), {"texts": list(texts), "path": str(path)}))
+
+    def batch(self, texts: Sequence[str], fields: dict) -> None:
+        """Ask a folder of studies; `fields` are those of the protocol's batch beside the texts."""
+        self._begin(_Task("batch", None, tuple(texts), {"texts": list(texts), **fields}))
+
+    def describe(self, done: Described, models: Sequence[str] = ()) -> None:
+        """Ask what this machine can do; `done(description, failure)` has one of the two. The state stays as it is."""
+        self._start()
+        fields = {"models": list(models)} if models else {}
+        self._describing[self._worker.send({"command": "describe", **fields})] = done
+
+    def adoptOrgans(self, outcome: Outcome, segmentationNode: object) -> None:
+        """Take a segmentation imported from `outcome.organsPath` for the study that it was found in.
+
+        Further questions with that node are then answered at once, until it is edited.
+        """
+        if outcome.inputs is not None:
+            self._store.adopt(outcome.inputs, segmentationNode)
+
+    def cancel(self, reason: str = "") -> None:
+        """Stop the request on its way, if there is one.
+
+        Args:
+            reason: why, where it was not the user.
+        """
+        if self._task is None:
+            return
+        self._reason = reason
+        self._retire()
+        self._go(State.CANCELLING)
+        self._settle()
+
+    def reset(self, reason: str = "") -> None:
+        """Forget all studies, for their scene is closed; a request on its way is cancelled."""
+        self._rest = State.IDLE
+        self.cancel(reason)
+        self._store.clear()
+        self._failure = None
+        if self._state in (State.READY, State.FAILED):
+            self._go(State.IDLE)
+
+    def poll(self) -> None:
+        """Move on: prepare, take the child's events, end what does not stop."""
+        self._store.dropGone()
+        task = self._task
+        if task is not None and task.inputs is not None and not self._store.holds(task.inputs):
+            self.cancel(_("The study was removed from the scene."))
+        if self._task is not None and self._task.id is None:
+            self._prepare(self._task)
+        self._events.extend(self._worker.poll())
+        while self._events:  # an observer's exception leaves the rest for the next call
+            self._take(self._events.popleft())
+        if any(self._clock() >= until for until in self._stopping.values()):
+            self._endChild()
+        self._settle()
+
+    def close(self) -> None:
+        """End the child and remove all files; the session may be used again."""
+        self._task = self._progress = self._failure = None
+        self._stopping.clear()
+        self._describing.clear()
+        self._events.clear()
+        self._worker.kill()
+        self._store.close()
+        self._state = self._rest = State.IDLE
+
+    def _begin(self, task: _Task) -> None:
+        """Take on a request, in place of one that is still on its way; send it at once where all is ready."""
+        if self._task is not None:
+            self._retire()
+        self._task, self._failure = task, None
+        self._progress = Progress(_("preparing"))
+        if self._state is not State.PREPARING:
+            self._go(State.PREPARING)
+        if task.inputs is not None:
+            task.record = self._store.find(task.inputs)
+        if self._worker.isRunning() and (task.inputs is None or task.record is not None):
+            self._send(task)
+
+    def _prepare(self, task: _Task) -> None:
+        """Start the child, which loads its libraries while the study's files are written; then send."""
+        self._start()
+        if task.inputs is not None and task.record is None:
+            self._tell(Progress(_("writing the study's files")))
+            try:
+                task.record = self._store.add(task.inputs)
+            except CTGLIPError as error:
+                self._fail(Failure(type(error).__name__, str(error)))
+                return
+            except OSError as error:
+                reason = error.strerror or str(error)
+                message = _("The study's files could not be written: {reason}.").format(reason=reason)
+                self._fail(Failure("OutputError", message, _("Free space in the temporary folder and ask again.")))
+                return
+            self._tell(Progress(_("starting the helper process")))
+        self._send(task)
+
+    def _start(self) -> None:
+        if not self._worker.isRunning():
+            self._starts += 1
+            self._worker.start()
+
+    def _send(self, task: _Task) -> None:
+        fields = dict(task.fields)
+        if task.inputs is not None and task.record is not None:
+            study = fields["study"] = task.record.request(task.inputs, self._starts)
+            task.readsOrgans = study["segmentation"] is not None
+            if task.command == "heatmap":
+                fields["path"] = str(task.record.newPicturePath())
+        task.id = self._worker.send({"command": task.command, **fields})
+        if task.record is None or task.readsOrgans or task.record.organsOfStart == self._starts:
+            self._go(State.ENCODING)  # else organs are looked for first
+
+    def _take(self, event: dict) -> None:
+        """One event of the child."""
+        kind, number = event.get("event"), event.get("id")
+        if kind == "died":
+            self._childDied(event["failure"])
+        elif kind == "ready" and event.get("protocol") != PROTOCOL:
+            self._wrongProtocol(event.get("protocol"))
+        elif number in self._describing and kind in ("done", "error", "cancelled"):
+            failure = None if kind == "done" else failureOfError(event)
+            self._describing.pop(number)(event.get("result") if kind == "done" else None, failure)
+        elif number in self._stopping:
+            if kind in ("done", "error", "cancelled"):
+                del self._stopping[number]
+        elif self._task is not None and number is not None and number == self._task.id:
+            self._takeOwn(kind, event)
+
+    def _takeOwn(self, kind: object, event: dict) -> None:
+        """One event of the request on its way."""
+        if kind == "progress":
+            progress = Progress(str(event.get("what", "")), int(event.get("done") or 0), int(event.get("total") or 0))
+            if self._state is State.PREPARING and not progress.what.startswith(FINDING_ORGANS):
+                self._go(State.ENCODING)
+            self._tell(progress)
+        elif kind == "done":
+            self._answered(event.get("result") or {})
+        elif kind == "error":
+            self._fail(failureOfError(event))
+        elif kind == "cancelled":  # by itself: nobody here asked it to
+            self._task = self._progress = None
+            self._go(State.CANCELLING)
+            self._settle()
+
+    def _answered(self, result: dict) -> None:
+        task = self._task
+        self._task = self._progress = None
+        if self._state is State.PREPARING:
+            self._go(State.ENCODING)
+        self._rest = State.READY
+        self._go(State.READY)
+        self._notify(Change("answered", self._state, outcome=self._outcome(task, result)))
+
+    def _outcome(self, task: _Task, result: dict) -> Outcome:
+        organsNode = task.inputs.segmentationNode if task.inputs else None
+        path = None
+        if task.record is not None and task.record.hasOrgans:
+            if not task.readsOrgans:
+                task.record.organsOfStart = self._starts
+            organsNode = organsNode or self._store.adopted(task.record)
+            path = task.record.organs if organsNode is None else None
+        return Outcome(task.command, task.inputs, task.texts, result, organsNode, path)
+
+    def _fail(self, failure: Failure) -> None:
+        self._task = self._progress = None
+        self._failure = failure
+        self._go(State.FAILED)
+        self._notify(Change("failed", self._state, failure=failure))
+
+    def _childDied(self, failure: Failure) -> None:
+        """The child ended by itself: the request failed, unless it was to stop anyway."""
+        self._stopping.clear()
+        if self._task is not None and self._task.id is not None:
+            self._fail(failure)
+        self._endDescribing(failure)
+
+    def _wrongProtocol(self, version: object) -> None:
+        message = _("The helper process speaks version {got} of the protocol, this module version {expected}.")
+        remedy = _("Install the CT-GLIP extension again and restart Slicer.")
+        self._worker.kill()
+        self._childDied(Failure("died", message.format(got=version, expected=PROTOCOL), remedy))
+
+    def _retire(self) -> None:
+        """Ask the child to stop the request on its way; from now on its events are ignored."""
+        task, self._task = self._task, None
+        self._progress = None
+        if task is not None and task.id is not None:
+            self._stopping[task.id] = self._clock() + CANCEL_S
+            self._worker.cancel(task.id)
+
+    def _endChild(self) -> None:
+        """End a child that does not stop; a request that waits behind is sent to its successor."""
+        self._worker.kill()
+        self._stopping.clear()
+        self._endDescribing(Failure("Cancelled", _("The helper process was ended before it answered.")))
+        if self._task is not None and self._task.id is not None:
+            self._task.id = None
+            if self._state is State.ENCODING:
+                self._go(State.PREPARING)
+
+    def _endDescribing(self, failure: Failure) -> None:
+        waiting, self._describing = self._describing, {}
+        for done in waiting.values():
+            done(None, failure)
+
+    def _settle(self) -> None:
+        """Leave CANCELLING when nothing is left to stop."""
+        if self._state is State.CANCELLING and not self._stopping:
+            reason, self._reason = self._reason, ""
+            self._go(self._rest)
+            self._notify(Change("cancelled", self._state, message=reason))
+
+    def _go(self, state: State) -> None:
+        requireStep(self._state, state)
+        self._state = state
+        self._notify(Change("state", state, progress=self._progress))
+
+    def _tell(self, progress: Progress) -> None:
+        self._progress = progress
+        self._notify(Change("progress", self._state, progress=progress))
+
+    def _notify(self, change: Change) -> None:
+        for observer in list(self._observers):
+            observer(change)

@@ -1,0 +1,119 @@
+"""What goes into a session and what it tells its observers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from CTGLIPSlicer.states import State
+from CTGLIPSlicer.worker_failure import Failure
+
+if TYPE_CHECKING:
+    import slicer
+
+    from CTGLIPLib.results import QueryResult
+
+Command = Literal["ask", "heatmap", "report", "batch", "describe"]
+SegmenterName = Literal["totalsegmentator", "own"]
+
+
+@dataclass(frozen=True, eq=False)
+class StudyInputs:
+    """What a study is asked with.
+
+    Attributes:
+        volumeNode: the CT.
+        segmentationNode: its organs; None lets the child find them with `segmenter`.
+        segmenter: who finds organs where none are given: TotalSegmentator, or the model's own head.
+        model: a model's name, or its folder.
+        device: "auto", "cpu", "cuda", ...
+        textEncoderFolder: where the text encoder's files lie; None for the shipped phrases and the hub.
+    """
+
+    volumeNode: slicer.vtkMRMLScalarVolumeNode
+    segmentationNode: slicer.vtkMRMLSegmentationNode | None = None
+    segmenter: SegmenterName = "totalsegmentator"
+    model: str = "default"
+    device: str = "auto"
+    textEncoderFolder: str | None = None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a request is.
+
+    Attributes:
+        what: what is being done, as the child words it.
+        total: the number of steps; 0 where it is not known.
+    """
+
+    what: str
+    done: int = 0
+    total: int = 0
+
+    @property
+    def fraction(self) -> float | None:
+        """Between 0 and 1; None where it is not known."""
+        return min(max(self.done / self.total, 0.0), 1.0) if self.total > 0 else None
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """The answer to one request.
+
+    Attributes:
+        command: what was asked for.
+        inputs: the study; None for a batch and a description.
+        texts: the questions; one for a heat map.
+        result: what the child sent (docs/worker_protocol.md).
+        segmentationNode: the organs' node: the one given, or the one made of the organs that the child found before.
+        organsPath: organs that the child found and that no node in the scene has yet: import them and tell
+            `Session.adoptOrgans`.
+    """
+
+    command: Command
+    inputs: StudyInputs | None
+    texts: tuple[str, ...]
+    result: dict = field(default_factory=dict)
+    segmentationNode: slicer.vtkMRMLSegmentationNode | None = None
+    organsPath: Path | None = None
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the reader of the results should know."""
+        return tuple(self.result.get("warnings") or ())
+
+    def queryResult(self) -> QueryResult:
+        """The answers to the questions; for command "ask" only.
+
+        Raises:
+            InputError: if the child sent what is no result.
+        """
+        from CTGLIPLib.result_reader import result_from_dict
+
+        return result_from_dict(self.result["findings"])
+
+
+ChangeKind = Literal["state", "progress", "answered", "cancelled", "failed"]
+
+
+@dataclass(frozen=True, eq=False)
+class Change:
+    """What happened in a session.
+
+    Attributes:
+        kind: "state" where the session went on; "progress"; and how a request ended: "answered" (once, with its
+            outcome), "cancelled" or "failed".
+        state: the session's state now.
+        outcome: of a request that was answered.
+        failure: of one that failed.
+        message: why it was cancelled, where that was not the user.
+    """
+
+    kind: ChangeKind
+    state: State
+    progress: Progress | None = None
+    outcome: Outcome | None = None
+    failure: Failure | None = None
+    message: str = ""
