@@ -16,39 +16,25 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from slicer.i18n import tr as _
 
 from CTGLIPLib.errors import CTGLIPError, InputError
-from CTGLIPSlicer.session_types import Change, Command, Outcome, Progress, StudyInputs
+from CTGLIPSlicer.session_types import Change, Outcome, Progress, StudyInputs, Task
 from CTGLIPSlicer.states import State, requireStep
-from CTGLIPSlicer.study_store import ContentKey, Exporter, StudyRecord, StudyStore
+from CTGLIPSlicer.study_store import ContentKey, Exporter, StudyStore
 from CTGLIPSlicer.worker_client import Worker, WorkerProcess
-from CTGLIPSlicer.worker_failure import Failure, failureOfError
+from CTGLIPSlicer.worker_failure import Failure, failureOfError, failureOfFiles
 
 CANCEL_S = 1.0
 """How long the child may take to stop before it is ended."""
 PROTOCOL = 1
-FINDING_ORGANS = ("finding organs", "running TotalSegmentator", "segmenting windows")
-"""What the child does before it encodes; see CTGLIPLib.predict, segment_total and segment_own."""
+BEFORE_ENCODING = ("reading the scan", "finding organs", "running TotalSegmentator", "segmenting windows")
+"""What the child does before it encodes; see CTGLIPLib.worker_studies, predict, segment_total and segment_own."""
 
 Observer = Callable[[Change], None]
 Described = Callable[[dict | None, Failure | None], None]
-
-
-@dataclass(eq=False)
-class _Task:
-    """A request on its way; `id` is None until it was sent."""
-
-    command: Command
-    inputs: StudyInputs | None
-    texts: tuple[str, ...]
-    fields: dict = field(default_factory=dict)
-    id: int | None = None
-    record: StudyRecord | None = None
-    readsOrgans: bool = False
 
 
 class Session:
@@ -81,11 +67,10 @@ class Session:
         self._state = self._rest = State.IDLE
         self._progress: Progress | None = None
         self._failure: Failure | None = None
-        self._task: _Task | None = None
+        self._task: Task | None = None
         self._stopping: dict[int, float] = {}  # requests asked to stop, and until when they may take
         self._describing: dict[int, Described] = {}
         self._events: deque[dict] = deque()
-        self._starts = 0
         self._reason = ""
         self._observers: list[Observer] = []
 
@@ -133,23 +118,23 @@ class Session:
         if not asked:
             msg = _("There is no question to ask. Type one on each line, such as: fatty liver.")
             raise InputError(msg)
-        self._begin(_Task("ask", inputs, asked, {"texts": list(asked)}))
+        self._begin(Task("ask", inputs, asked, {"texts": list(asked)}))
 
     def heatmap(self, inputs: StudyInputs, text: str) -> None:
         """Map one question; the outcome has the map's file, which lives as long as the session."""
-        self._begin(_Task("heatmap", inputs, (text,), {"text": text}))
+        self._begin(Task("heatmap", inputs, (text,), {"text": text}))
 
     def report(self, inputs: StudyInputs, texts: Sequence[str], path: Path) -> None:
         """Write a report, HTML or PDF by the file's ending."""
-        self._begin(_Task("report", inputs, tuple(texts), {"texts": list(texts), "path": str(path)}))
+        self._begin(Task("report", inputs, tuple(texts), {"texts": list(texts), "path": str(path)}))
 
     def batch(self, texts: Sequence[str], fields: dict) -> None:
         """Ask a folder of studies; `fields` are those of the protocol's batch beside the texts."""
-        self._begin(_Task("batch", None, tuple(texts), {"texts": list(texts), **fields}))
+        self._begin(Task("batch", None, tuple(texts), {"texts": list(texts), **fields}))
 
     def describe(self, done: Described, models: Sequence[str] = ()) -> None:
         """Ask what this machine can do; `done(description, failure)` has one of the two. The state stays as it is."""
-        self._start()
+        self._worker.start()
         fields = {"models": list(models)} if models else {}
         self._describing[self._worker.send({"command": "describe", **fields})] = done
 
@@ -208,7 +193,7 @@ class Session:
         self._store.close()
         self._state = self._rest = State.IDLE
 
-    def _begin(self, task: _Task) -> None:
+    def _begin(self, task: Task) -> None:
         """Take on a request, in place of one that is still on its way; send it at once where all is ready."""
         if self._task is not None:
             self._retire()
@@ -218,41 +203,35 @@ class Session:
             self._go(State.PREPARING)
         if task.inputs is not None:
             task.record = self._store.find(task.inputs)
-        if self._worker.isRunning() and (task.inputs is None or task.record is not None):
+        isReady = self._worker.isRunning() and (task.inputs is None or task.record is not None)
+        if isReady and self._task is task:  # an observer may have cancelled it
             self._send(task)
 
-    def _prepare(self, task: _Task) -> None:
+    def _prepare(self, task: Task) -> None:
         """Start the child, which loads its libraries while the study's files are written; then send."""
-        self._start()
+        self._worker.start()
         if task.inputs is not None and task.record is None:
             self._tell(Progress(_("writing the study's files")))
             try:
                 task.record = self._store.add(task.inputs)
-            except CTGLIPError as error:
-                self._fail(Failure(type(error).__name__, str(error)))
+            except (CTGLIPError, OSError) as error:
+                self._fail(failureOfFiles(error))
                 return
-            except OSError as error:
-                reason = error.strerror or str(error)
-                message = _("The study's files could not be written: {reason}.").format(reason=reason)
-                self._fail(Failure("OutputError", message, _("Free space in the temporary folder and ask again.")))
-                return
+            except Exception as error:
+                self._fail(failureOfFiles(error))
+                raise
             self._tell(Progress(_("starting the helper process")))
-        self._send(task)
+        if self._task is task:  # an observer may have cancelled it
+            self._send(task)
 
-    def _start(self) -> None:
-        if not self._worker.isRunning():
-            self._starts += 1
-            self._worker.start()
-
-    def _send(self, task: _Task) -> None:
+    def _send(self, task: Task) -> None:
         fields = dict(task.fields)
         if task.inputs is not None and task.record is not None:
-            study = fields["study"] = task.record.request(task.inputs, self._starts)
-            task.readsOrgans = study["segmentation"] is not None
+            fields["study"] = task.record.request(task.inputs)
             if task.command == "heatmap":
                 fields["path"] = str(task.record.newPicturePath())
         task.id = self._worker.send({"command": task.command, **fields})
-        if task.record is None or task.readsOrgans or task.record.organsOfStart == self._starts:
+        if task.record is None or fields["study"]["segmentation"] is not None:
             self._go(State.ENCODING)  # else organs are looked for first
 
     def _take(self, event: dict) -> None:
@@ -275,7 +254,7 @@ class Session:
         """One event of the request on its way."""
         if kind == "progress":
             progress = Progress(str(event.get("what", "")), int(event.get("done") or 0), int(event.get("total") or 0))
-            if self._state is State.PREPARING and not progress.what.startswith(FINDING_ORGANS):
+            if self._state is State.PREPARING and not progress.what.startswith(BEFORE_ENCODING):
                 self._go(State.ENCODING)
             self._tell(progress)
         elif kind == "done":
@@ -296,12 +275,10 @@ class Session:
         self._go(State.READY)
         self._notify(Change("answered", self._state, outcome=self._outcome(task, result)))
 
-    def _outcome(self, task: _Task, result: dict) -> Outcome:
+    def _outcome(self, task: Task, result: dict) -> Outcome:
         organsNode = task.inputs.segmentationNode if task.inputs else None
         path = None
         if task.record is not None and task.record.hasOrgans:
-            if not task.readsOrgans:
-                task.record.organsOfStart = self._starts
             organsNode = organsNode or self._store.adopted(task.record)
             path = task.record.organs if organsNode is None else None
         return Outcome(task.command, task.inputs, task.texts, result, organsNode, path)

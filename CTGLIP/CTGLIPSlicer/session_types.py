@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import slicer
 
     from CTGLIPLib.results import QueryResult
+    from CTGLIPSlicer.study_store import StudyRecord
 
 Command = Literal["ask", "heatmap", "report", "batch", "describe"]
 SegmenterName = Literal["totalsegmentator", "own"]
@@ -117,3 +118,21 @@ class Change:
     outcome: Outcome | None = None
     failure: Failure | None = None
     message: str = ""
+
+
+@dataclass(eq=False)
+class Task:
+    """A request on its way.
+
+    Attributes:
+        fields: those of the request beside its study.
+        id: its number; None until it was sent.
+        record: the study's files; None until they are written.
+    """
+
+    command: Command
+    inputs: StudyInputs | None
+    texts: tuple[str, ...]
+    fields: dict = field(default_factory=dict)
+    id: int | None = None
+    record: StudyRecord | None = None

@@ -49,8 +49,8 @@ class StudyRecord:
     Attributes:
         folder: a folder of its own.
         nodeIds: the nodes that it came from; without them it is of no use.
-        organs: where the child writes the organs that it finds; None where organs were given.
-        organsOfStart: number of the child's start whose memory has the study; 0 where it was never answered.
+        organs: where the child writes the organs that it finds; None where organs were given. Once written, they are
+            given with every request, so that a restarted child need not find them again.
         organsNodeId: the segmentation node that was made of them; None where there is none.
     """
 
@@ -58,7 +58,6 @@ class StudyRecord:
     files: StudyFilesLike
     nodeIds: tuple[str, ...]
     organs: Path | None = None
-    organsOfStart: int = 0
     organsNodeId: str | None = None
     pictures: int = 0
 
@@ -67,17 +66,9 @@ class StudyRecord:
         """Whether the child found organs."""
         return self.organs is not None and self.organs.is_file()
 
-    def request(self, inputs: StudyInputs, start: int) -> dict:
-        """The STUDY of a request (docs/worker_protocol.md).
-
-        Args:
-            inputs: what the study is asked with.
-            start: number of the child's start. One that does not have the study in memory reads the organs found
-                before, if there are any.
-        """
-        segmentation, names = self.files.segmentation, self.files.names
-        if self.organsOfStart != start and self.hasOrgans:
-            segmentation, names = self.organs, None
+    def request(self, inputs: StudyInputs) -> dict:
+        """The STUDY of a request (docs/worker_protocol.md)."""
+        segmentation, names = (self.organs, None) if self.hasOrgans else (self.files.segmentation, self.files.names)
         return {
             "ct": str(self.files.ct),
             "segmentation": None if segmentation is None else str(segmentation),
@@ -87,7 +78,7 @@ class StudyRecord:
             "device": inputs.device,
             "text_encoder_folder": inputs.textEncoderFolder or None,
             "name": studyName(inputs.volumeNode),
-            "organs_path": None if self.organs is None or segmentation is not None else str(self.organs),
+            "organs_path": str(self.organs) if segmentation is None else None,
         }
 
     def newPicturePath(self) -> Path:

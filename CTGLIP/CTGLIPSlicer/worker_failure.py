@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from slicer.i18n import tr as _
 
+from CTGLIPLib.errors import CTGLIPError
+
 MOST_LINES = 8
 LONGEST_LINE = 300
 NOISE = re.compile(
@@ -59,6 +61,19 @@ def failureOfError(event: dict) -> Failure:
             kind, message, _("Open Set up in this module to see what is missing and to install it."), details
         )
     return Failure(kind, message, "", details)
+
+
+def failureOfFiles(error: Exception) -> Failure:
+    """Why the study's files could not be written."""
+    if isinstance(error, CTGLIPError):
+        return Failure(type(error).__name__, str(error))
+    reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    message = _("The study's files could not be written: {reason}.").format(reason=reason)
+    if isinstance(error, OSError):
+        return Failure("OutputError", message, _("Free space in the temporary folder and ask again."))
+    if isinstance(error, MemoryError):
+        return Failure("OutOfMemory", message, _memoryRemedy())
+    return Failure("InternalError", message, _("This is a mistake in the module; please report it."))
 
 
 def failureOfExit(exitCode: int | None, log: str) -> Failure:

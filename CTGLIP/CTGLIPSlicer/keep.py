@@ -1,0 +1,227 @@
+"""Answers kept in the scene, where they survive saving and loading it.
+
+For each CT, segmentation and model there is one text node with the answers as findings.json (docs/file_formats.md,
+provenance included) and one table of them for people. The text node refers to CT and segmentation, so that the answers
+about two CTs never mix; without them it stays readable.
+
+Conventions:
+- a question that is asked again takes its new place at the end, other questions stay
+  (test_keep: `a repeated question replaces its earlier answer`);
+- answers of another model or another segmentation are kept apart, for their provenance differs
+  (test_keep: `answers of another model are kept apart`);
+- each segment has tags of the last question that it was scored for.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import slicer
+import vtk
+from slicer.i18n import tr as _
+
+from CTGLIPLib.errors import InputError
+from CTGLIPSlicer.findings import FindingRow, rowsOf
+
+if TYPE_CHECKING:
+    from CTGLIPLib.results import QueryResult
+
+logger = logging.getLogger(__name__)
+
+ROLE = "CTGLIP.role"
+FINDINGS, TABLE = "findings", "findings table"
+ORDER = "CTGLIP.order"
+TO_VOLUME, TO_SEGMENTATION, TO_TABLE = "CTGLIP.volume", "CTGLIP.segmentation", "CTGLIP.table"
+SEGMENT_TAGS = ("CTGLIP.question", "CTGLIP.answer", "CTGLIP.score", "CTGLIP.similarity", "CTGLIP.model")
+
+
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """Answers in the scene.
+
+    Attributes:
+        volume: the CT; None where it is no longer in the scene.
+        segmentation: the organs; None where they are no longer in the scene.
+        table: the answers for people; None where somebody deleted it.
+        text: the answers as findings.json.
+        result: the answers.
+    """
+
+    volume: slicer.vtkMRMLScalarVolumeNode | None
+    segmentation: slicer.vtkMRMLSegmentationNode | None
+    table: slicer.vtkMRMLTableNode | None
+    text: slicer.vtkMRMLTextNode
+    result: QueryResult
+
+
+def keepResult(
+    result: QueryResult,
+    volumeNode: slicer.vtkMRMLScalarVolumeNode,
+    segmentationNode: slicer.vtkMRMLSegmentationNode | None = None,
+) -> QueryResult:
+    """All answers about the study that are kept now, those of `result` last."""
+    from CTGLIPLib.result_files import to_json
+
+    earlier = _sameStudy(result, volumeNode, segmentationNode)
+    text = earlier.text if earlier else slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTextNode")
+    merged = _merged(earlier.result, result) if earlier else result
+    table = (earlier.table if earlier else None) or slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTableNode")
+    name = volumeNode.GetName()
+    with slicer.util.NodeModify(text):
+        text.SetName(_("CT-GLIP findings of {name} (JSON)").format(name=name))
+        text.SetText(to_json(merged))
+        text.SetAttribute(ROLE, FINDINGS)
+        text.SetAttribute(ORDER, str(_lastOrder() + 1))
+        text.SetNodeReferenceID(TO_VOLUME, volumeNode.GetID())
+        text.SetNodeReferenceID(TO_SEGMENTATION, segmentationNode.GetID() if segmentationNode else None)
+        text.SetNodeReferenceID(TO_TABLE, table.GetID())
+    table.SetName(_("CT-GLIP findings of {name}").format(name=name))
+    table.SetAttribute(ROLE, TABLE)
+    _fillTable(table, merged)
+    if segmentationNode is not None:
+        _tagSegments(segmentationNode, merged)
+    for node in (text, table):
+        _putBeside(node, volumeNode)
+    return merged
+
+
+def kept(volumeNode: slicer.vtkMRMLScalarVolumeNode | None = None) -> list[Kept]:
+    """The answers about a CT, or all that the scene has; those kept last come last. What cannot be read is logged."""
+    found = [entry for entry in _entries() if volumeNode is None or entry.volume is volumeNode]
+    return sorted(found, key=lambda entry: _order(entry.text))
+
+
+def keptResult(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> QueryResult | None:
+    """The answers about the CT that were kept last; None where there are none."""
+    entries = kept(volumeNode)
+    return entries[-1].result if entries else None
+
+
+def removeResult(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> None:
+    """Remove all answers about the CT, with their tables and tags."""
+    for entry in kept(volumeNode):
+        if entry.segmentation is not None:
+            _untagSegments(entry.segmentation)
+        for node in (entry.table, entry.text):
+            if node is not None:
+                slicer.mrmlScene.RemoveNode(node)
+
+
+def _sameStudy(result: QueryResult, volumeNode: object, segmentationNode: object | None) -> Kept | None:
+    """What is kept of the same CT, organs and model."""
+    for entry in kept(volumeNode):
+        old = entry.result
+        same = (old.study, old.model, old.segmentation) == (result.study, result.model, result.segmentation)
+        if same and entry.segmentation is segmentationNode:
+            return entry
+    return None
+
+
+def _merged(old: QueryResult, new: QueryResult) -> QueryResult:
+    asked = {answer.text for answer in new.queries}
+    return replace(new, queries=(*(answer for answer in old.queries if answer.text not in asked), *new.queries))
+
+
+def _entries() -> Iterator[Kept]:
+    from CTGLIPLib.result_reader import result_from_dict
+
+    for text in slicer.util.getNodesByClass("vtkMRMLTextNode"):
+        if text.GetAttribute(ROLE) != FINDINGS:
+            continue
+        try:
+            result = result_from_dict(json.loads(text.GetText() or ""))
+        except (InputError, ValueError) as error:
+            logger.warning("The findings in the scene's node %s cannot be read: %s", text.GetID(), error)
+            continue
+        references = (text.GetNodeReference(role) for role in (TO_VOLUME, TO_SEGMENTATION, TO_TABLE))
+        yield Kept(*references, text, result)
+
+
+def _order(text: slicer.vtkMRMLTextNode) -> int:
+    order = text.GetAttribute(ORDER) or ""
+    return int(order) if order.isdigit() else 0
+
+
+def _lastOrder() -> int:
+    return max((_order(node) for node in slicer.util.getNodesByClass("vtkMRMLTextNode")), default=0)
+
+
+def _fillTable(table: slicer.vtkMRMLTableNode, result: QueryResult) -> None:
+    from CTGLIPLib.results import NOTICE
+
+    rows = rowsOf(result)
+    with slicer.util.NodeModify(table):
+        table.RemoveAllColumns()
+        for title, value in _columns().items():
+            values = [value(row) for row in rows]
+            isText = all(isinstance(one, str) for one in values)
+            column = vtk.vtkStringArray() if isText else vtk.vtkDoubleArray()
+            column.SetName(title)
+            for one in values:
+                column.InsertNextValue(float("nan") if one is None else one)
+            table.AddColumn(column)
+        table.SetUseColumnNameAsColumnHeader(True)
+        table.SetDescription(NOTICE.capitalize() + ".")
+        table.SetLocked(True)
+
+
+def _columns() -> dict:
+    """The table's columns: their titles, and how a row gives their values."""
+
+    def position(axis: int) -> object:
+        return lambda row: None if row.centroidRas is None else row.centroidRas[axis]
+
+    texts = {
+        _("Question"): lambda row: row.question,
+        _("Answer"): lambda row: row.answer,
+        _("Organ"): lambda row: row.organ,
+        _("Side"): lambda row: row.side,
+        _("State"): lambda row: row.state,
+    }
+    numbers = {
+        _("Score"): lambda row: row.score,
+        _("Similarity"): lambda row: row.similarity,
+        _("Volume ml"): lambda row: row.volumeMl,
+    }
+    return texts | numbers | {f"{letter} mm": position(axis) for axis, letter in enumerate("RAS")}
+
+
+def _tagSegments(segmentationNode: slicer.vtkMRMLSegmentationNode, result: QueryResult) -> None:
+    from CTGLIPSlicer.nodes import segmentIdsOf
+
+    last: dict[str, FindingRow] = {row.organName: row for row in rowsOf(result) if row.similarity is not None}
+    segmentation = segmentationNode.GetSegmentation()
+    _untagSegments(segmentationNode)
+    with slicer.util.NodeModify(segmentationNode):
+        for organ, segmentId in segmentIdsOf(segmentationNode).items():
+            row = last.get(organ)
+            if row is None:
+                continue
+            score = "" if row.score is None else f"{row.score:.6f}"
+            values = (row.question, row.answerCode, score, f"{row.similarity:.6f}", result.model.name)
+            for tag, value in zip(SEGMENT_TAGS, values, strict=True):
+                segmentation.GetSegment(segmentId).SetTag(tag, value)
+
+
+def _untagSegments(segmentationNode: slicer.vtkMRMLSegmentationNode) -> None:
+    segmentation = segmentationNode.GetSegmentation()
+    with slicer.util.NodeModify(segmentationNode):
+        for index in range(segmentation.GetNumberOfSegments()):
+            segment = segmentation.GetNthSegment(index)
+            for tag in SEGMENT_TAGS:
+                if segment.HasTag(tag):
+                    segment.RemoveTag(tag)
+
+
+def _putBeside(node: slicer.vtkMRMLNode, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> None:
+    """Show the node in the study of the CT."""
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    if hierarchy is None:
+        return
+    item, volumeItem = hierarchy.GetItemByDataNode(node), hierarchy.GetItemByDataNode(volumeNode)
+    if item and volumeItem:
+        hierarchy.SetItemParent(item, hierarchy.GetItemParent(volumeItem))
