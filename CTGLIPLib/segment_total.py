@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 import tempfile
@@ -22,7 +21,7 @@ from pathlib import Path
 from CTGLIPLib.errors import ConfigError, DependencyError, LabelError
 from CTGLIPLib.io import write_volume
 from CTGLIPLib.progress import ProgressCallback, report
-from CTGLIPLib.segment_total_process import ANSWER, CT, ORGANS
+from CTGLIPLib.segment_total_process import ANSWER, CT, ORGANS, end_tree
 from CTGLIPLib.segmentation_io import read_segmentation
 from CTGLIPLib.volume import Segmentation, Volume
 
@@ -96,13 +95,14 @@ class TotalSegmentatorSegmenter:
             str(folder),
             "--device",
             self.device,
+            "--guarded",
             *(["--fast"] if self.fast else []),
         ]
         with (folder / LOG).open("wb") as log:
             process = subprocess.Popen(
                 command,
                 env=_environment(folder),
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,  # never written: it ends with this process, and so does the other one
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -142,14 +142,12 @@ def weights_folder() -> Path:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is not None:
-        return
-    if sys.platform == "win32":
-        process.kill()
-    else:
+    if process.poll() is None:
         with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+            end_tree(process.pid)
+        process.wait()
+    if process.stdin:
+        process.stdin.close()
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +25,7 @@ from CTGLIPLib.segment_total import TotalSegmentatorSegmenter
 from CTGLIPLib.volume import Segmentation, Volume
 from CTGLIPLib.windows import blend_weight, plan_windows
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 FAKE_API = """
 import json, os, time
 from pathlib import Path
@@ -159,6 +163,62 @@ def test_cancelling_ends_the_process_and_its_workers(fake_package, ct):
     with pytest.raises(ProcessLookupError):
         os.kill(seen["pid"], 0)
     assert not Path(seen["folder"]).exists()
+
+
+RUN_ALONE = """
+import numpy as np
+from CTGLIPLib.geometry import Grid
+from CTGLIPLib.segment_total import TotalSegmentatorSegmenter
+from CTGLIPLib.volume import Volume
+TotalSegmentatorSegmenter("cpu")(Volume(np.zeros((4, 4, 4), np.int16), Grid((4, 4, 4), np.eye(4))))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kills as POSIX does")
+def test_a_killed_parent_takes_the_process_and_its_workers_along(fake_package, tmp_path):
+    worker = tmp_path / "worker.pid"
+    start = f"Path({str(worker)!r}).write_text(str(subprocess.Popen(['sleep', '60']).pid))"
+    record = fake_package(f"import subprocess; {start}; time.sleep(60)")
+    parent = subprocess.Popen([sys.executable, "-c", RUN_ALONE], cwd=REPOSITORY)
+    try:
+        assert happens(lambda: worker.is_file() and worker.read_text(), 60)
+    finally:
+        parent.kill()
+        parent.wait()
+    seen = json.loads(record.read_text())
+    assert happens(lambda: not is_running(seen["pid"]) and not is_running(int(worker.read_text())), 2)
+    assert not Path(seen["folder"]).exists()
+
+
+def test_a_process_that_is_not_guarded_keeps_its_folder_when_its_input_ends(fake_package, tmp_path):
+    fake_package()
+    folder = tmp_path / "kept"
+    folder.mkdir()
+    command = [sys.executable, "-m", "CTGLIPLib.segment_total_process", str(folder), "--device", "cpu"]
+    environment = {**os.environ, "TOTALSEG_HOME_DIR": str(folder)}
+    ended = subprocess.run(
+        command, stdin=subprocess.DEVNULL, cwd=REPOSITORY, env=environment, capture_output=True, check=False, timeout=60
+    )
+    assert ended.returncode == 1  # the folder has no CT
+    assert folder.is_dir()
+
+
+def happens(condition, seconds: float) -> bool:
+    """Whether a condition becomes true within some seconds."""
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.02)
+    return bool(condition())
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process lives; one that has ended but was not asked for its exit code does not."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    status = Path(f"/proc/{pid}/stat")
+    return not status.is_file() or status.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
 class ImageAsFeatures(nn.Module):
