@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,8 @@ ROLE = "CTGLIP.role"
 FINDINGS, TABLE = "findings", "findings table"
 ORDER = "CTGLIP.order"
 TO_VOLUME, TO_SEGMENTATION, TO_TABLE = "CTGLIP.volume", "CTGLIP.segmentation", "CTGLIP.table"
+SAME_ML = 1e-5
+"""Volumes closer than this are equal; findings.json rounds to a tenth of it."""
 SEGMENT_TAGS = ("CTGLIP.question", "CTGLIP.answer", "CTGLIP.score", "CTGLIP.similarity", "CTGLIP.model")
 
 
@@ -114,11 +117,25 @@ def removeResult(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> None:
 def _sameStudy(result: QueryResult, volumeNode: object, segmentationNode: object | None) -> Kept | None:
     """What is kept of the same CT, organs and model."""
     for entry in kept(volumeNode):
-        old = entry.result
-        same = (old.study, old.model, old.segmentation) == (result.study, result.model, result.segmentation)
-        if same and entry.segmentation is segmentationNode:
-            return entry
+        if entry.segmentation is segmentationNode and _provenance(entry.result) == _provenance(result):
+            if _sameOrgans(entry.result, result):
+                return entry
     return None
+
+
+def _provenance(result: QueryResult) -> tuple:
+    """What answers must share to stand together, as it is after being written and read."""
+    from CTGLIPLib.result_files import to_dict
+
+    values = to_dict(result)
+    study = {name: value for name, value in values["study"].items() if name not in ("name", "warnings")}
+    return study, values["model"], values["segmentation"]
+
+
+def _sameOrgans(old: QueryResult, new: QueryResult) -> bool:
+    """Whether no organ's volume changed: answers from before its mask was edited do not stand beside new ones."""
+    before, now = ({o.organ: o.volume_ml for answer in r.queries for o in answer.organs} for r in (old, new))
+    return all(abs(before[organ] - now[organ]) < SAME_ML for organ in before.keys() & now.keys())
 
 
 def _merged(old: QueryResult, new: QueryResult) -> QueryResult:
@@ -156,38 +173,44 @@ def _fillTable(table: slicer.vtkMRMLTableNode, result: QueryResult) -> None:
     rows = rowsOf(result)
     with slicer.util.NodeModify(table):
         table.RemoveAllColumns()
-        for title, value in _columns().items():
-            values = [value(row) for row in rows]
-            isText = all(isinstance(one, str) for one in values)
-            column = vtk.vtkStringArray() if isText else vtk.vtkDoubleArray()
-            column.SetName(title)
-            for one in values:
-                column.InsertNextValue(float("nan") if one is None else one)
-            table.AddColumn(column)
+        for title, value in _textColumns().items():
+            table.AddColumn(_column(vtk.vtkStringArray(), title, [value(row) for row in rows]))
+        for title, value in _numberColumns().items():
+            numbers = [math.nan if (number := value(row)) is None else number for row in rows]
+            table.AddColumn(_column(vtk.vtkDoubleArray(), title, numbers))
         table.SetUseColumnNameAsColumnHeader(True)
         table.SetDescription(NOTICE.capitalize() + ".")
         table.SetLocked(True)
 
 
-def _columns() -> dict:
-    """The table's columns: their titles, and how a row gives their values."""
-
-    def position(axis: int) -> object:
-        return lambda row: None if row.centroidRas is None else row.centroidRas[axis]
-
-    texts = {
+def _textColumns() -> dict[str, Callable[[FindingRow], str]]:
+    """Titles, and how a row gives their values."""
+    return {
         _("Question"): lambda row: row.question,
         _("Answer"): lambda row: row.answer,
         _("Organ"): lambda row: row.organ,
         _("Side"): lambda row: row.side,
         _("State"): lambda row: row.state,
     }
-    numbers = {
+
+
+def _numberColumns() -> dict[str, Callable[[FindingRow], float | None]]:
+    """Titles, and how a row gives their values; positions are RAS."""
+    columns: dict[str, Callable[[FindingRow], float | None]] = {
         _("Score"): lambda row: row.score,
         _("Similarity"): lambda row: row.similarity,
         _("Volume ml"): lambda row: row.volumeMl,
     }
-    return texts | numbers | {f"{letter} mm": position(axis) for axis, letter in enumerate("RAS")}
+    for axis, letter in enumerate("RAS"):
+        columns[f"{letter} mm"] = lambda row, axis=axis: None if row.centroidRas is None else row.centroidRas[axis]
+    return columns
+
+
+def _column(array: vtk.vtkAbstractArray, title: str, values: Sequence[str] | Sequence[float]) -> vtk.vtkAbstractArray:
+    array.SetName(title)
+    for value in values:
+        array.InsertNextValue(value)
+    return array
 
 
 def _tagSegments(segmentationNode: slicer.vtkMRMLSegmentationNode, result: QueryResult) -> None:

@@ -72,6 +72,7 @@ class Session:
         self._describing: dict[int, Described] = {}
         self._events: deque[dict] = deque()
         self._reason = ""
+        self._polling = False
         self._observers: list[Observer] = []
 
     @property
@@ -170,6 +171,25 @@ class Session:
 
     def poll(self) -> None:
         """Move on: prepare, take the child's events, end what does not stop."""
+        if self._polling:  # an observer let Qt run, and with it the timer that polls
+            return
+        self._polling = True
+        try:
+            self._step()
+        finally:
+            self._polling = False
+
+    def close(self) -> None:
+        """End the child and remove all files; the session may be used again."""
+        self._task = self._progress = self._failure = None
+        self._stopping.clear()
+        self._describing.clear()
+        self._events.clear()
+        self._worker.kill()
+        self._store.close()
+        self._state = self._rest = State.IDLE
+
+    def _step(self) -> None:
         self._store.dropGone()
         task = self._task
         if task is not None and task.inputs is not None and not self._store.holds(task.inputs):
@@ -182,16 +202,6 @@ class Session:
         if any(self._clock() >= until for until in self._stopping.values()):
             self._endChild()
         self._settle()
-
-    def close(self) -> None:
-        """End the child and remove all files; the session may be used again."""
-        self._task = self._progress = self._failure = None
-        self._stopping.clear()
-        self._describing.clear()
-        self._events.clear()
-        self._worker.kill()
-        self._store.close()
-        self._state = self._rest = State.IDLE
 
     def _begin(self, task: Task) -> None:
         """Take on a request, in place of one that is still on its way; send it at once where all is ready."""
@@ -276,12 +286,10 @@ class Session:
         self._notify(Change("answered", self._state, outcome=self._outcome(task, result)))
 
     def _outcome(self, task: Task, result: dict) -> Outcome:
-        organsNode = task.inputs.segmentationNode if task.inputs else None
-        path = None
-        if task.record is not None and task.record.hasOrgans:
-            organsNode = organsNode or self._store.adopted(task.record)
-            path = task.record.organs if organsNode is None else None
-        return Outcome(task.command, task.inputs, task.texts, result, organsNode, path)
+        if task.inputs is None or task.record is None:
+            return Outcome(task.command, task.inputs, task.texts, result)
+        found = self._store.found(task.record) if task.record.hasOrgans else None
+        return Outcome(task.command, task.inputs, task.texts, result, found, tuple(task.record.files.warnings))
 
     def _fail(self, failure: Failure) -> None:
         self._task = self._progress = None

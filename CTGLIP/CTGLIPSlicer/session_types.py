@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from CTGLIPSlicer.states import State
 from CTGLIPSlicer.worker_failure import Failure
@@ -59,6 +59,18 @@ class Progress:
         return min(max(self.done / self.total, 0.0), 1.0) if self.total > 0 else None
 
 
+class FoundOrgans(Protocol):
+    """Organs that the child found for a study."""
+
+    @property
+    def node(self) -> slicer.vtkMRMLSegmentationNode | None:
+        """The node in the scene that was made of them; None where there is none."""
+
+    @property
+    def path(self) -> Path | None:
+        """Their file; None where there is none any more."""
+
+
 @dataclass(frozen=True, eq=False)
 class Outcome:
     """The answer to one request.
@@ -68,22 +80,32 @@ class Outcome:
         inputs: the study; None for a batch and a description.
         texts: the questions; one for a heat map.
         result: what the child sent (docs/worker_protocol.md).
-        segmentationNode: the organs' node: the one given, or the one made of the organs that the child found before.
-        organsPath: organs that the child found and that no node in the scene has yet: import them and tell
-            `Session.adoptOrgans`.
+        found: the organs that the child found; None where they were given, and for batches and descriptions.
+        fileWarnings: what was odd when the study's files were written.
     """
 
     command: Command
     inputs: StudyInputs | None
     texts: tuple[str, ...]
     result: dict = field(default_factory=dict)
-    segmentationNode: slicer.vtkMRMLSegmentationNode | None = None
-    organsPath: Path | None = None
+    found: FoundOrgans | None = None
+    fileWarnings: tuple[str, ...] = ()
+
+    @property
+    def segmentationNode(self) -> slicer.vtkMRMLSegmentationNode | None:
+        """The organs' node: the one given, or the one made of the organs that the child found."""
+        given = self.inputs.segmentationNode if self.inputs else None
+        return given or (self.found.node if self.found else None)
+
+    @property
+    def organsPath(self) -> Path | None:
+        """Organs that the child found and that no node has yet: import them and tell `Session.adoptOrgans`."""
+        return self.found.path if self.found and self.segmentationNode is None else None
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What the reader of the results should know."""
-        return tuple(self.result.get("warnings") or ())
+        return (*self.fileWarnings, *(self.result.get("warnings") or ()))
 
     def queryResult(self) -> QueryResult:
         """The answers to the questions; for command "ask" only.

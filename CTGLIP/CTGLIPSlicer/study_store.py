@@ -26,6 +26,7 @@ class StudyFilesLike(Protocol):
     ct: Path
     segmentation: Path | None
     names: Path | None
+    warnings: tuple[str, ...]
 
 
 class Exporter(Protocol):
@@ -87,6 +88,24 @@ class StudyRecord:
         return self.folder / f"heat-{self.pictures}.nii"
 
 
+@dataclass(frozen=True, eq=False)
+class OrgansOfRecord:
+    """The organs that the child found for a study, as `session_types.FoundOrgans`."""
+
+    record: StudyRecord
+    findNode: Callable[[str], object | None]
+
+    @property
+    def node(self) -> object | None:
+        """The node in the scene that was made of them; None where there is none."""
+        return self.findNode(self.record.organsNodeId) if self.record.organsNodeId else None
+
+    @property
+    def path(self) -> Path | None:
+        """Their file; None where there is none any more."""
+        return self.record.organs if self.record.hasOrgans else None
+
+
 class StudyStore:
     """The studies' files; the folder is made when it is needed and removed by `close` or when Slicer ends."""
 
@@ -144,9 +163,9 @@ class StudyStore:
             record.organsNodeId = segmentationNode.GetID()
             self._records[self._contentKey(inputs.volumeNode, segmentationNode), ""] = record
 
-    def adopted(self, record: StudyRecord) -> object | None:
-        """The segmentation made of the organs that the child found; None where there is none in the scene."""
-        return self._findNode(record.organsNodeId) if record.organsNodeId else None
+    def found(self, record: StudyRecord) -> OrgansOfRecord:
+        """The organs that the child found for a study."""
+        return OrgansOfRecord(record, self._findNode)
 
     def drop(self, record: StudyRecord) -> None:
         """Remove a study's files."""
