@@ -74,7 +74,7 @@ def to_csv(result: Result) -> str:
     writer: csv.DictWriter[str] = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     for row in rows:
-        writer.writerow({key: _cell(value) for key, value in (shared | row).items()})
+        writer.writerow({key: csv_cell(value) for key, value in (shared | row).items()})
     return text.getvalue()
 
 
@@ -167,7 +167,8 @@ def _organs_rows(result: OrgansResult) -> list[dict[str, object]]:
     return rows
 
 
-def _cell(value: object) -> str:
+def csv_cell(value: object) -> str:
+    """A value as a cell of a table: nothing for None, and a text that a spreadsheet would run gets a leading '."""
     if value is None:
         return ""
     if isinstance(value, bool):
