@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -19,9 +19,6 @@ from CTGLIPLib.results import QueryAnswer
 from CTGLIPLib.study_cache import StudyCache
 from CTGLIPLib.worker_requests import Ask, Batch, Describe, Heatmap, Report, Request
 from CTGLIPLib.worker_studies import Studies
-
-if TYPE_CHECKING:
-    from CTGLIPLib.batch import BatchOptions
 
 DECIMALS_MM = 3
 PERCENTILES = (1, 99)
@@ -96,7 +93,16 @@ class Commands:
         """Results of every scan of a folder."""
         from CTGLIPLib.batch import BatchOptions, run_batch
 
-        options: BatchOptions = BatchOptions(model=request.model, device=request.device, segmenter=request.segmenter)
+        options = BatchOptions(
+            model=request.model,
+            device=request.device,
+            segmenter=request.segmenter,
+            text_encoder_folder=request.text_encoder_folder,
+            pictures=request.pictures,
+            heatmaps=request.heatmaps,
+            report=request.report,
+            cache=self.studies.cache,
+        )
         summary = run_batch(request.folder, request.texts, request.out, options, progress)
         return {
             "out": str(request.out),

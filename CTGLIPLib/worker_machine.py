@@ -22,7 +22,6 @@ from CTGLIPLib.text_source import encoder_source
 MEMORY_FILE = Path("/proc/meminfo")
 FAST_WEIGHTS = "Dataset297_*"
 """TotalSegmentator's folder of the task "total" at 3 mm, the one that we run."""
-FREE_TEXT_PACKAGES = ("torch", "transformers")
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +45,7 @@ def describe(models: Sequence[str] | None = None) -> dict[str, object]:
         "memory_free_mb": free_memory_mb(),
         "totalsegmentator": _version("TotalSegmentator"),
         "totalsegmentator_weights": any(weights_folder().glob(FAST_WEIGHTS)),
-        "text_encoder": any(can_encode_any_text(encoder) for encoder in encoders[:1]),
+        "text_encoder": torch is not None and any(can_encode_any_text(encoder) for encoder in encoders[:1]),
         "matplotlib": _is_installed("matplotlib"),
         "models": [_model(folder) for folder in folders],
     }
@@ -65,8 +64,8 @@ def free_memory_mb() -> int | None:
 
 
 def can_encode_any_text(encoder: str) -> bool:
-    """Whether phrases beyond the shipped bank can be embedded by the encoder of that name."""
-    if not all(map(_is_installed, FREE_TEXT_PACKAGES)):
+    """Whether phrases beyond the shipped bank can be embedded by the encoder of that name, given a torch that works."""
+    if not _is_installed("transformers"):
         return False
     source = encoder_source(encoder)
     return _is_installed(source.package) if source.package else bool(source.hub or source.folder)

@@ -95,7 +95,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Batch:
-    """The same questions about every scan of a folder."""
+    """The same questions about every scan of a folder; the options are those of `batch.BatchOptions`."""
 
     folder: Path
     texts: tuple[str, ...]
@@ -103,6 +103,10 @@ class Batch:
     model: str = "default"
     device: str = "auto"
     segmenter: SegmenterName = "totalsegmentator"
+    text_encoder_folder: Path | None = None
+    pictures: bool = False
+    heatmaps: bool = False
+    report: bool = False
 
     def __post_init__(self) -> None:
         _require_texts(self.texts)

@@ -54,7 +54,7 @@ class Studies:
     """
 
     def __init__(self, cache: StudyCache) -> None:
-        self._cache = cache
+        self.cache = cache
         self._kept: dict[tuple[object, ...], _Kept] = {}
         self._predictor: tuple[object, Predictor] | None = None
 
@@ -102,7 +102,7 @@ class Studies:
         given = load_input(request.ct, request.segmentation, InputOptions(names=request.names))
         report(progress, READING, 1, 1)
         require_questions(texts, given.segmentation.names if given.segmentation else ())
-        study = predictor.encode_input(given, request.segmenter, self._cache, progress)
+        study = predictor.encode_input(given, request.segmenter, self.cache, progress)
         return _Kept(study, given.name)
 
     def _write_organs(self, kept: _Kept, request: StudyRequest, predictor: Predictor) -> Path | None:
