@@ -117,9 +117,9 @@ def removeResult(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> None:
 def _sameStudy(result: QueryResult, volumeNode: object, segmentationNode: object | None) -> Kept | None:
     """What is kept of the same CT, organs and model."""
     for entry in kept(volumeNode):
-        if entry.segmentation is segmentationNode and _provenance(entry.result) == _provenance(result):
-            if _sameOrgans(entry.result, result):
-                return entry
+        same = entry.segmentation is segmentationNode and _provenance(entry.result) == _provenance(result)
+        if same and _sameOrgans(entry.result, result):
+            return entry
     return None
 
 
