@@ -1,0 +1,50 @@
+"""Bring every view to one place of the patient.
+
+Guarded by Testing/Slicer/test_jump.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import slicer
+
+
+def jumpTo(ras: Sequence[float], segmentationNode: slicer.vtkMRMLSegmentationNode | None = None) -> None:
+    """Centre all slice views on a place, and let every 3D camera look at it from the direction and distance it had.
+
+    Args:
+        ras: the place in RAS mm.
+        segmentationNode: made visible, also in 3D where it has surfaces; None leaves all as it is.
+
+    Raises:
+        ValueError: if the place is not three finite numbers.
+    """
+    place = np.asarray(ras, dtype=float)
+    if place.shape != (3,) or not np.isfinite(place).all():
+        msg = f"A place needs three finite RAS mm values, got {ras}. Give an organ's centroid."
+        raise ValueError(msg)
+    scene = slicer.mrmlScene
+    slicer.vtkMRMLSliceNode.JumpAllSlices(scene, *place.tolist(), slicer.vtkMRMLSliceNode.CenteredJumpSlice)
+    for camera in slicer.util.getNodesByClass("vtkMRMLCameraNode"):
+        _lookAt(camera, place)
+    if segmentationNode is not None:
+        _makeVisible(segmentationNode)
+
+
+def _lookAt(camera: slicer.vtkMRMLCameraNode, place: np.ndarray) -> None:
+    """Move the camera so that its focal point is `place` (RAS mm)."""
+    shift = place - np.array(camera.GetFocalPoint())
+    with slicer.util.NodeModify(camera):
+        camera.SetPosition(*(np.array(camera.GetPosition()) + shift).tolist())
+        camera.SetFocalPoint(*place.tolist())
+        camera.ResetClippingRange()
+
+
+def _makeVisible(segmentationNode: slicer.vtkMRMLSegmentationNode) -> None:
+    segmentationNode.CreateDefaultDisplayNodes()
+    display = segmentationNode.GetDisplayNode()
+    display.SetVisibility(True)
+    if segmentationNode.GetSegmentation().ContainsRepresentation("Closed surface"):
+        display.SetVisibility3D(True)
