@@ -6,11 +6,10 @@ without PyTorch; once, where the child process has PyTorch, by the shipped model
 
 from __future__ import annotations
 
-import unittest
-
 import numpy as np
 import slicer
 import vtk
+from slicer.ScriptedLoadableModule import ScriptedLoadableModuleTest
 
 from CTGLIPSlicer.keep import kept, keptResult
 from CTGLIPSlicer.logic import ScriptLogic
@@ -23,6 +22,7 @@ BOXES_KJI = {
     "spleen": (slice(8, 18), slice(14, 24), slice(6, 14)),
 }
 ORGAN_HU, BODY_HU, AIR_HU = {"liver": 60, "spleen": 50}, 40, -1000
+MOST_ML_OFF = 0.01
 QUESTION = "fatty liver"
 
 
@@ -113,7 +113,7 @@ def madeUpFindings() -> dict:
     return to_dict(result)
 
 
-def testAnswersAreKept(case: unittest.TestCase) -> None:
+def testAnswersAreKept(_case: ScriptedLoadableModuleTest) -> None:
     """A question is answered and kept in the scene."""
     volume, segmentation = makeScene()
     worker = MadeUpWorker(madeUpFindings())
@@ -123,17 +123,17 @@ def testAnswersAreKept(case: unittest.TestCase) -> None:
         logic.query(volume, segmentation, [QUESTION])
     finally:
         logic.close()
-    case.assertEqual([answer.answer for answer in result.queries], ["found"])
-    case.assertEqual(keptResult(volume), result)
-    case.assertEqual(len(kept()), 1)
-    case.assertEqual(kept()[0].table.GetCellText(0, 2), "liver")
-    case.assertEqual(worker.asked[0]["study"]["ct"], worker.asked[1]["study"]["ct"])
+    assert [answer.answer for answer in result.queries] == ["found"]
+    assert keptResult(volume) == result
+    assert len(kept()) == 1
+    assert kept()[0].table.GetCellText(0, 2) == "liver"
+    assert worker.asked[0]["study"]["ct"] == worker.asked[1]["study"]["ct"]
     tag = vtk.reference("")
     segmentation.GetSegmentation().GetSegment("liver").GetTag("CTGLIP.question", tag)
-    case.assertEqual(str(tag), QUESTION)
+    assert str(tag) == QUESTION
 
 
-def testChildAnswers(case: unittest.TestCase) -> None:
+def testChildAnswers(case: ScriptedLoadableModuleTest) -> None:
     """The child process encodes a small CT and answers, where it has PyTorch."""
     logic = ScriptLogic()
     try:
@@ -146,10 +146,10 @@ def testChildAnswers(case: unittest.TestCase) -> None:
         logic.close()
     rows = {(answer.text, organ.organ): organ for answer in result.queries for organ in answer.organs}
     voxels = np.prod([box.stop - box.start for box in BOXES_KJI["liver"]])
-    case.assertAlmostEqual(rows["liver", "liver"].volume_ml, voxels * SPACING_MM**3 / 1000, places=3)
-    case.assertEqual(rows["gallbladder", "gallbladder"].state, "absent")
-    case.assertGreaterEqual(rows[QUESTION, "liver"].score, 0.0)
-    case.assertEqual(keptResult(volume).queries, keptResult(volume).queries)
+    assert abs(rows["liver", "liver"].volume_ml - voxels * SPACING_MM**3 / 1000) < MOST_ML_OFF
+    assert rows["gallbladder", "gallbladder"].state == "absent"
+    assert rows[QUESTION, "liver"].score is not None
+    assert [answer.text for answer in keptResult(volume).queries] == [answer.text for answer in result.queries]
 
 
 TESTS = (testAnswersAreKept, testChildAnswers)
