@@ -1,0 +1,151 @@
+"""What the views show of one CT's answers: organs' colours, legend, heat map, surfaces, and the place looked at.
+
+Conventions:
+- one study is shown at a time; leaving it gives its organs their original colours back;
+- a heat map belongs to its question: another question hides it until it is asked for again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import slicer
+
+from CTGLIPSlicer import display, heat_overlay, jump, legend
+
+if TYPE_CHECKING:
+    from CTGLIPLib.results import QueryAnswer, QueryResult
+    from CTGLIPSlicer.findings import FindingRow
+
+
+class AnswerView:
+    """Shows the answers about one study in slice and 3D views; nothing before `setStudy`."""
+
+    def __init__(self) -> None:
+        self.volumeNode: slicer.vtkMRMLScalarVolumeNode | None = None
+        self.segmentationNode: slicer.vtkMRMLSegmentationNode | None = None
+        self.result: QueryResult | None = None
+        self.isOriginal = False
+        self._index = 0
+        self._heat: dict[str, dict] = {}
+        self._shownHeat = ""
+
+    @property
+    def answer(self) -> QueryAnswer | None:
+        """The answer that is shown; None where there is none."""
+        answers = self.result.queries if self.result else ()
+        return answers[self._index] if self._index < len(answers) else None
+
+    @property
+    def hasHeat(self) -> bool:
+        """Whether there is a heat map of the shown question."""
+        return self.answer is not None and self.answer.text in self._heat
+
+    @property
+    def showsHeat(self) -> bool:
+        """Whether a heat map lies over the CT."""
+        return bool(self._shownHeat)
+
+    @property
+    def shows3D(self) -> bool:
+        """Whether the organs' surfaces are shown."""
+        node = self._organs()
+        shown = node.GetDisplayNode() if node is not None else None
+        return bool(
+            shown and shown.GetVisibility3D() and node.GetSegmentation().ContainsRepresentation("Closed surface")
+        )
+
+    def setStudy(
+        self,
+        volumeNode: slicer.vtkMRMLScalarVolumeNode | None,
+        segmentationNode: slicer.vtkMRMLSegmentationNode | None,
+        result: QueryResult | None,
+    ) -> None:
+        """Take another study or other answers; nothing is coloured before `show`."""
+        if volumeNode is not self.volumeNode or segmentationNode is not self.segmentationNode:
+            self.leave()
+        self.volumeNode, self.segmentationNode, self.result = volumeNode, segmentationNode, result
+
+    def leave(self) -> None:
+        """Give the views back as they were: original colours, no legend, no heat map."""
+        self.originalColours()
+        self.hideHeat()
+        self._heat.clear()
+        self.volumeNode = self.segmentationNode = self.result = None
+
+    def forget(self) -> None:
+        """Drop everything without touching a node, for a scene that is closing."""
+        self._heat.clear()
+        self._shownHeat = ""
+        self.volumeNode = self.segmentationNode = self.result = None
+
+    def show(self, index: int, options: display.DisplayOptions) -> None:
+        """Colour the organs by the answer of that number."""
+        self._index = index
+        answer, node = self.answer, self._organs()
+        if self._shownHeat and (answer is None or answer.text != self._shownHeat):
+            self.hideHeat()
+        if answer is None or node is None:
+            return
+        self.isOriginal = False
+        scale = display.showAnswer(node, answer, options)
+        if scale is None:
+            legend.hideLegend(node)
+        else:
+            legend.showLegend(node, scale)
+
+    def originalColours(self) -> None:
+        """Give the organs the colours back that they had before they were coloured."""
+        self.isOriginal = True
+        node = self._organs()
+        if node is not None:
+            legend.hideLegend(node)
+            display.restoreColours(node)
+
+    def show3D(self, shown: bool) -> None:
+        """Show or hide the organs' surfaces; they are made the first time."""
+        node = self._organs()
+        if node is None:
+            return
+        if shown:
+            node.CreateClosedSurfaceRepresentation()
+        node.CreateDefaultDisplayNodes()
+        node.GetDisplayNode().SetVisibility3D(shown)
+
+    def addHeat(self, text: str, result: dict) -> None:
+        """Keep the heat map of a question and show it."""
+        self._heat[text] = result
+        self.showHeat(text)
+
+    def showHeat(self, text: str) -> None:
+        """Lay the question's heat map over the CT."""
+        if self.volumeNode is not None and text in self._heat:
+            heat_overlay.showHeatmap(self._heat[text], self.volumeNode, text)
+            self._shownHeat = text
+
+    def hideHeat(self) -> None:
+        """Take the heat map off the views."""
+        if self._shownHeat and _isInScene(self.volumeNode):
+            heat_overlay.hideHeatmap(self.volumeNode)
+        self._shownHeat = ""
+
+    def placeOf(self, row: FindingRow) -> tuple[float, float, float] | None:
+        """Where a row is to be looked at, RAS mm: its heat map's hottest spot, else the organ's centroid."""
+        spots = self._heat.get(row.question, {}).get("hottest_ras_mm") or {}
+        spot = spots.get(row.organName) or row.centroidRas
+        return None if spot is None else (float(spot[0]), float(spot[1]), float(spot[2]))
+
+    def jump(self, row: FindingRow) -> bool:
+        """Bring all views to a row's organ; False where it is not in the scan."""
+        place, node = self.placeOf(row), self._organs()
+        if place is None:
+            return False
+        jump.jumpTo(place, node)
+        return True
+
+    def _organs(self) -> slicer.vtkMRMLSegmentationNode | None:
+        return self.segmentationNode if _isInScene(self.segmentationNode) else None
+
+
+def _isInScene(node: slicer.vtkMRMLNode | None) -> bool:
+    return node is not None and node.GetScene() is not None
