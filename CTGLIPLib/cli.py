@@ -21,6 +21,7 @@ Ask a CT in free text: which organ is where, and which shows a finding.
   ctglip encode CT -s ORGANS -o scan.ctglip         encode once ...
   ctglip query scan.ctglip -q "pleural effusion"    ... and ask at once, without the CT
   ctglip organs CT -s ORGANS                        which of 104 organs the model takes each mask for
+  ctglip batch FOLDER -q "fatty liver" -o DIR       ask every study of a folder; run again to go on
 
 CT is a NIfTI, NRRD or MetaImage file, or a folder with one DICOM series.
 Research software, not a medical device.
@@ -57,6 +58,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(required=True, metavar="COMMAND", title="commands")
     _add_demo(commands)
     _add_query(commands)
+    _add_batch(commands)
     _add_organs(commands)
     _add_encode(commands)
     _add_model(commands)
@@ -77,11 +79,9 @@ def _add_demo(commands: Commands) -> None:
 def _add_query(commands: Commands) -> None:
     command = commands.add_parser("query", help="ask a CT, or a study file, one or more questions")
     _add_study_options(command, "CT file, DICOM folder, or study file (.ctglip)")
-    command.add_argument(
-        "-q", "--text", action="append", required=True, metavar="QUESTION",
-        help='a question in plain words, such as "fatty liver" or "cyst in the left kidney"; may be repeated',
-    )  # fmt: skip
+    _add_text(command, required=True)
     command.add_argument("-o", "--out", type=Path, metavar="DIR", help="write findings.json, findings.csv and pictures")
+    command.add_argument("--report", type=Path, metavar="FILE", help="write a report of one page: .html or .pdf")
     command.add_argument("--no-pictures", action="store_true", help="write no PNG pictures")
     command.add_argument(
         "--heatmaps", action="store_true", help="write a heat map per question: NIfTI on the CT's grid, and PNG"
@@ -91,6 +91,28 @@ def _add_query(commands: Commands) -> None:
     )
     command.add_argument("--json", action="store_true", help="print the JSON alone")
     command.set_defaults(run=_run("query"))
+
+
+def _add_batch(commands: Commands) -> None:
+    command = commands.add_parser("batch", help="ask every study of a folder the same questions")
+    command.add_argument("folder", type=Path, metavar="FOLDER", help="holds the studies; docs/batch.md tells how")
+    _add_text(command, required=False)
+    command.add_argument("--questions", type=Path, metavar="FILE", help="questions, one a line; # begins a comment")
+    command.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="summary.csv and DIR/STUDY/...")
+    _add_segmenter(command)
+    command.add_argument(
+        "--label-map-version", choices=("v1", "v2"), help="label maps without names have TotalSegmentator's ids"
+    )
+    command.add_argument("--pictures", action="store_true", help="write a PNG per question")
+    command.add_argument("--heatmaps", action="store_true", help="write a heat map per question: NIfTI")
+    command.add_argument("--report", action="store_true", help="write report.html, of one page, per study")
+    command.add_argument(
+        "--no-retry", action="store_true", help="leave studies that failed before, and did not change, as they are"
+    )
+    command.add_argument("--no-cache", action="store_true", help="neither use nor keep encoded studies")
+    _add_model_options(command)
+    command.add_argument("--json", action="store_true", help="print the counts as JSON")
+    command.set_defaults(run=_run("batch"))
 
 
 def _add_organs(commands: Commands) -> None:
@@ -133,13 +155,24 @@ def _add_study_options(command: argparse.ArgumentParser, what: str) -> None:
     organs.add_argument(
         "--label-map-version", choices=("v1", "v2"), help="the label map has TotalSegmentator's ids of this version"
     )
-    organs.add_argument(
-        "--segmenter", choices=("totalsegmentator", "own"), default="totalsegmentator",
-        help="without --segmentation: TotalSegmentator, or the model's own, coarser segmentation head",
-    )  # fmt: skip
+    _add_segmenter(organs)
     command.add_argument("--series", metavar="N|UID", help="which series of a DICOM folder with several")
     command.add_argument("--no-cache", action="store_true", help="neither use nor keep the encoded study")
     _add_model_options(command)
+
+
+def _add_text(command: argparse.ArgumentParser, *, required: bool) -> None:
+    command.add_argument(
+        "-q", "--text", action="append", required=required, metavar="QUESTION",
+        help='a question in plain words, such as "fatty liver" or "cyst in the left kidney"; may be repeated',
+    )  # fmt: skip
+
+
+def _add_segmenter(command: argparse._ActionsContainer) -> None:  # noqa: SLF001 - a parser or a group of one
+    command.add_argument(
+        "--segmenter", choices=("totalsegmentator", "own"), default="totalsegmentator",
+        help="where no organs are given: TotalSegmentator, or the model's own, coarser segmentation head",
+    )  # fmt: skip
 
 
 def _add_model_options(command: argparse.ArgumentParser) -> None:

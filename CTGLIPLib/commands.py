@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from CTGLIPLib.errors import InputError
+from CTGLIPLib.errors import CTGLIPError, InputError
 from CTGLIPLib.inputs import InputOptions, StudyInput, load_input
 from CTGLIPLib.model_list import DEFAULT_MODEL, add_model, describe_model, find_model, list_models
+from CTGLIPLib.progress import ProgressCallback
 from CTGLIPLib.query import answer_questions, recognise_organs, require_questions
 from CTGLIPLib.result_files import to_json, to_table, write_csv, write_json
-from CTGLIPLib.results import ModelInfo, OrgansResult, QueryResult
+from CTGLIPLib.results import NOTICE, ModelInfo, OrgansResult, QueryResult
 from CTGLIPLib.study import StudyEmbedding, is_study_file, load_study, require_model, save_study
 from CTGLIPLib.study_cache import StudyCache
 from CTGLIPLib.text_bank import CachedEncoder, open_text_encoder
@@ -61,6 +64,40 @@ def query(options: argparse.Namespace) -> None:
     _print(result, as_json=options.json)
 
 
+def batch(options: argparse.Namespace) -> None:
+    """Ask every study of a folder; an error that counts them if any failed."""
+    from CTGLIPLib.batch import BatchOptions, run_batch
+
+    version = options.label_map_version
+    wanted = BatchOptions(
+        model=options.model or DEFAULT_MODEL,
+        device=options.device,
+        segmenter=options.segmenter,
+        text_encoder_folder=options.text_encoder_folder,
+        vocabulary=_vocabulary(version),
+        pictures=options.pictures,
+        heatmaps=options.heatmaps,
+        report=options.report,
+        retry_failed=not options.no_retry,
+        cache=None if options.no_cache else StudyCache(),
+    )
+    texts = [*(options.text or ()), *(read_questions(options.questions) if options.questions else ())]
+    summary = run_batch(options.folder, texts, options.out, wanted, _study_progress())
+    if summary.passed_over:
+        _say(f"No study, passed over: {', '.join(summary.passed_over)}")
+    counts = {"done": summary.done, "skipped": summary.skipped, "failed": summary.failed}
+    if options.json:
+        facts = {"notice": NOTICE, "out": str(summary.out), **counts, "passed_over": summary.passed_over}
+        sys.stdout.write(json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
+    else:
+        kept = f"{summary.skipped} answered before" if summary.skipped else "none answered before"
+        sys.stdout.write(f"{summary.total} studies: {summary.done} answered, {kept}, {summary.failed} failed.\n")
+        sys.stdout.write(f"Answers are in {summary.out / 'summary.csv'}. {NOTICE.capitalize()}.\n")
+    if summary.failed:
+        msg = f"{summary.failed} of {summary.total} studies failed; {summary.out / 'failures.csv'} tells why."
+        raise CTGLIPError(msg)
+
+
 def organs(options: argparse.Namespace) -> None:
     """Zero-shot organ recognition."""
     if is_study_file(options.study):
@@ -105,7 +142,27 @@ def model_add(options: argparse.Namespace) -> None:
     _say(f"Added {entry.name}: use it with --model {entry.name}")
 
 
+def read_questions(path: Path) -> list[str]:
+    """The questions of a file: one a line, blank lines and those that begin with # left out.
+
+    Raises:
+        InputError: if it cannot be read, is no UTF-8 text, or asks nothing.
+    """
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        msg = f"The questions in {path} could not be read: {reason}. Give a text file with one question a line."
+        raise InputError(msg) from error
+    questions = [line for line in lines if line and not line.startswith("#")]
+    if not questions:
+        msg = f"Expected questions in {path}, one a line, got none. Add some, such as: fatty liver"
+        raise InputError(msg)
+    return questions
+
+
 def _query_study_file(options: argparse.Namespace) -> QueryResult:
+    _require_report(options)
     study = _study_file(options)
     result = answer_questions(study, options.text, _text_encoder(study, options))
     if options.out:
@@ -113,6 +170,10 @@ def _query_study_file(options: argparse.Namespace) -> QueryResult:
 
         write_results(result, options.out)
         _say(f"Wrote findings.json and findings.csv to {options.out}; pictures need the CT.")
+    if options.report:
+        from CTGLIPLib.report import write_report
+
+        _say(f"Wrote {write_report(None, study, result, options.report)}, without pictures: these need the CT.")
     return result
 
 
@@ -120,6 +181,7 @@ def _query_ct(options: argparse.Namespace) -> QueryResult:
     if not options.out and (options.heatmaps or options.save_segmentation):
         msg = "Heat maps and segmentation are files: expected --out DIR with them, got none. Add --out DIR."
         raise InputError(msg)
+    _require_report(options)
     predictor = _predictor(options)
     given = _input(options)
     require_questions(options.text, given.segmentation.names if given.segmentation else ())
@@ -131,7 +193,21 @@ def _query_ct(options: argparse.Namespace) -> QueryResult:
         wanted = OutputOptions(not options.no_pictures, options.heatmaps, options.save_segmentation)
         files = write_outputs(predictor, study, result, options.out, wanted, _progress)
         _say(f"Wrote {len(files)} files to {options.out}")
+    if options.report:
+        from CTGLIPLib.report import write_report
+
+        _say(f"Wrote {write_report(predictor, study, result, options.report, _progress)}")
     return result
+
+
+def _require_report(options: argparse.Namespace) -> None:
+    """Fail before any work is done where the report could not be written."""
+    if options.report:
+        from CTGLIPLib.outputs import require_writable
+        from CTGLIPLib.report import require_report_ending
+
+        require_report_ending(options.report)
+        require_writable(options.report)
 
 
 def _study_file(options: argparse.Namespace) -> StudyEmbedding:
@@ -166,12 +242,15 @@ def _input(options: argparse.Namespace) -> StudyInput:
 
     if options.out:
         require_writable(options.out if is_study_file(options.out) else options.out / "findings.json")
-    version = options.label_map_version
-    vocabulary = cast("Vocabulary", f"totalsegmentator_{version}") if version else None
-    given = load_input(options.study, options.segmentation, InputOptions(options.series, options.names, vocabulary))
+    reading = InputOptions(options.series, options.names, _vocabulary(options.label_map_version))
+    given = load_input(options.study, options.segmentation, reading)
     for warning in given.warnings:
         _say(f"Note: {warning}")
     return given
+
+
+def _vocabulary(version: str | None) -> Vocabulary | None:
+    return cast("Vocabulary", f"totalsegmentator_{version}") if version else None
 
 
 def _encode(predictor: Predictor, given: StudyInput, options: argparse.Namespace) -> Study:
@@ -193,3 +272,20 @@ def _progress(what: str, done: int, total: int) -> None:
     if sys.stderr.isatty():
         sys.stderr.write(f"\r{what}: {done} of {total}   " + ("\n" if done == total else ""))
         sys.stderr.flush()
+
+
+def _study_progress() -> ProgressCallback:
+    """A line for each study of a batch; on a terminal also what is being done inside it."""
+    told: set[int] = set()
+
+    def tell(what: str, done: int, total: int) -> None:
+        if done == total:
+            return
+        if done not in told:
+            told.add(done)
+            sys.stderr.write(f"[{done + 1}/{total}] {what}\n")
+        elif sys.stderr.isatty():
+            sys.stderr.write(f"\r\x1b[K  {what}\r")
+        sys.stderr.flush()
+
+    return tell

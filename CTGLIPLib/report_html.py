@@ -13,6 +13,7 @@ from CTGLIPLib.report_layout import (
     FACT_NAME_MM,
     FACT_PT,
     FONT,
+    HEIGHT_MM,
     LEADING,
     MARGIN_MM,
     NOTICE_PT,
@@ -57,7 +58,8 @@ def _style(layout: Layout) -> str:
     return f"""\
 @page {{ size: A4; margin: {MARGIN_MM}mm; }}
 * {{ margin: 0; padding: 0; box-sizing: border-box; }}
-body {{ width: {WIDTH_MM}mm; margin: 0 auto; font: {FACT_PT}pt/{LEADING} "{FONT}", Verdana, Arial, sans-serif;
+body {{ width: {WIDTH_MM}mm; min-height: {HEIGHT_MM - 2}mm; margin: 0 auto; display: flex; flex-direction: column;
+  font: {FACT_PT}pt/{LEADING} "{FONT}", Verdana, Arial, sans-serif;
   color: #111; background: #fff; print-color-adjust: exact; -webkit-print-color-adjust: exact; }}
 h1 {{ font-size: {TITLE_PT}pt; margin-bottom: {BLOCK_GAP_MM / 2}mm; white-space: nowrap; overflow: hidden; }}
 .notice {{ font-size: {NOTICE_PT}pt; font-weight: bold; text-align: center; background: #eee;
@@ -67,7 +69,7 @@ dt, th, .more {{ color: #555; }}
 dd, td, figcaption {{ overflow-wrap: anywhere; }}
 table {{ width: {WIDTH_MM}mm; table-layout: fixed; border-collapse: collapse; font-size: {layout.row_pt}pt;
   margin: {BLOCK_GAP_MM / 2}mm 0; }}
-th {{ text-align: left; font-weight: normal; border-bottom: 0.3mm solid #333; }}
+th {{ text-align: left; font-weight: normal; white-space: nowrap; border-bottom: 0.3mm solid #333; }}
 td {{ vertical-align: top; padding: {ROW_GAP_MM / 2}mm 1mm {ROW_GAP_MM / 2 - 0.1}mm 0; }}
 tbody tr {{ border-top: 0.1mm solid #bbb; }}
 tbody tr.note {{ border-top: 0; }}
@@ -76,9 +78,10 @@ tbody tr.note {{ border-top: 0; }}
 .more {{ font-size: {layout.row_pt}pt; }}
 .pictures {{ display: flex; flex-wrap: wrap; gap: 0 {PICTURE_GAP_MM}mm; margin-top: {BLOCK_GAP_MM / 2}mm; }}
 figure {{ width: {width}mm; margin-bottom: {PICTURE_GAP_MM}mm; }}
-img {{ display: block; max-width: {width}mm; max-height: {height}mm; }}
+img {{ display: block; margin: 0 auto; max-width: {width}mm; max-height: {height}mm; }}
 figcaption {{ max-height: {CAPTION_LINES * line_mm(FACT_PT):.2f}mm; overflow: hidden; }}
-.meaning {{ margin-bottom: {BLOCK_GAP_MM}mm; }}
+.meaning {{ margin: auto 0 {BLOCK_GAP_MM}mm; }}
+.meaning + .notice {{ margin: 0; }}
 {colours}
 .found .answer {{ font-weight: bold; }}
 @media screen {{ body {{ padding: {MARGIN_MM}mm 0; }} }}

@@ -15,7 +15,7 @@ from itertools import product
 
 from matplotlib.font_manager import FontProperties, findfont, get_font
 
-from CTGLIPLib.report_page import ReportPage, ReportRow
+from CTGLIPLib.report_page import COLUMNS, ReportPage, ReportRow
 from CTGLIPLib.wording import shortened
 
 FONT = "DejaVu Sans"
@@ -27,17 +27,19 @@ LEADING = 1.28
 """Height of a line in type sizes."""
 TITLE_PT, FACT_PT, NOTICE_PT = 14.0, 8.0, 8.5
 FACT_NAME_MM = 22.0
-COLUMNS_MM = (47.0, 50.0, 31.0, 11.0, 16.0, 17.0, 14.0)
+COLUMNS_MM = (39.0, 42.0, 39.0, 11.0, 16.0, 23.0, 16.0)
 CELL_GAP_MM, ROW_GAP_MM, BLOCK_GAP_MM = 2.0, 1.4, 3.0
+BOLD = 1.12
+"""Width of bold type, of a title or a finding, in widths of normal type."""
 MOST_LINES, MOST_NOTE_LINES, MOST_FACT_LINES, MEANING_LINES = 3, 2, 2, 5
-MOST_LETTERS = 1000
+MOST_LETTERS, MEASURED_PT = 1000, 100.0
 ROW_PT, SMALLEST_ROW_PT = (8.0, 7.0), 6.2
 PICTURE_GAP_MM, CAPTION_LINES = 3.0, 2
-FULL_MM, LOW_MM, HALF_MM, SMALL_MM = (186.0, 78.0), (186.0, 60.0), (91.5, 41.0), (91.5, 31.0)
+FULL_MM, LOW_MM, FLAT_MM, HALF_MM, SMALL_MM = (186.0, 78.0), (186.0, 62.0), (186.0, 50.0), (91.5, 41.0), (91.5, 31.0)
 ARRANGEMENTS: dict[int, tuple[tuple[int, int, tuple[float, float]], ...]] = {
     0: (),
-    1: ((1, 1, FULL_MM), (1, 1, LOW_MM), (1, 1, SMALL_MM)),
-    2: ((2, 1, FULL_MM), (2, 1, LOW_MM), (2, 2, HALF_MM), (2, 2, SMALL_MM)),
+    1: ((1, 1, FULL_MM), (1, 1, LOW_MM), (1, 1, FLAT_MM), (1, 1, SMALL_MM)),
+    2: ((2, 1, FULL_MM), (2, 1, LOW_MM), (2, 1, FLAT_MM), (2, 2, HALF_MM), (2, 2, SMALL_MM)),
     3: ((3, 2, HALF_MM), (3, 2, SMALL_MM), (2, 2, HALF_MM), (2, 2, SMALL_MM)),
     4: ((4, 2, HALF_MM), (4, 2, SMALL_MM), (2, 2, HALF_MM), (2, 2, SMALL_MM)),
 }
@@ -131,7 +133,7 @@ def fit(page: ReportPage, *, drawable: bool) -> Layout:
         drawable: whether there are voxels to draw.
     """
     fixed = Layout(
-        title=wrapped(page.title, WIDTH_MM, TITLE_PT, 1)[0],
+        title=wrapped(page.title, WIDTH_MM / BOLD, TITLE_PT, 1)[0],
         facts=tuple(
             (name, wrapped(text, WIDTH_MM - FACT_NAME_MM, FACT_PT, MOST_FACT_LINES)) for name, text in page.facts
         ),
@@ -163,9 +165,9 @@ def line_mm(size_pt: float) -> float:
 def width_mm(text: str, size_pt: float) -> float:
     """Width of a text on one line."""
     font = get_font(findfont(FontProperties(family=FONT)))
-    font.set_size(size_pt, 72)
+    font.set_size(MEASURED_PT, 72)  # small type would be measured in whole pixels
     font.set_text(text, 0.0)
-    return font.get_width_height()[0] / 64 * MM_PER_PT
+    return font.get_width_height()[0] / 64 * MM_PER_PT * size_pt / MEASURED_PT
 
 
 def wrapped(text: str, room_mm: float, size_pt: float, most: int) -> tuple[str, ...]:
@@ -185,6 +187,11 @@ def wrapped(text: str, room_mm: float, size_pt: float, most: int) -> tuple[str, 
     return tuple(lines) or ("",)
 
 
+def is_bold(row: ReportRow | FittedRow, column: str) -> bool:
+    """Whether a cell is written in bold type: the answers that found something."""
+    return column == "Answer" and row.answer == "found"
+
+
 def _longest(text: str, room_mm: float, size_pt: float) -> int:
     """How many of the text's first letters fit a width."""
     return bisect_right(range(1, len(text) + 1), room_mm, key=lambda count: width_mm(text[:count], size_pt))
@@ -194,8 +201,8 @@ def _fitted(rows: Sequence[ReportRow], size_pt: float) -> tuple[FittedRow, ...]:
     return tuple(
         FittedRow(
             tuple(
-                wrapped(text, width - CELL_GAP_MM, size_pt, MOST_LINES)
-                for text, width in zip(row.cells, COLUMNS_MM, strict=True)
+                wrapped(text, (width - CELL_GAP_MM) / (BOLD if is_bold(row, name) else 1.0), size_pt, MOST_LINES)
+                for name, text, width in zip(COLUMNS, row.cells, COLUMNS_MM, strict=True)
             ),
             wrapped(row.note, WIDTH_MM, size_pt, MOST_NOTE_LINES) if row.note else (),
             row.answer,

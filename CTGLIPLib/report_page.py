@@ -9,14 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
-from CTGLIPLib.results import NOTICE, OrganScore, QueryAnswer, QueryResult
+from CTGLIPLib.results import NOTICE, QueryAnswer, QueryResult
 from CTGLIPLib.study import StudyEmbedding
 from CTGLIPLib.wording import STATE_WORDS, shortened, verdict_words
 
 WARNING = f"{NOTICE[0].upper()}{NOTICE[1:]}. Not for diagnosis or treatment."
-COLUMNS = ("Question", "Answer", "Organ", "Score", "Threshold", "State", "Volume")
-NUMBERS = ("Score", "Threshold", "Volume")
-MOST_PICTURES, MOST_IF_NOTHING_FOUND = 4, 2
+COLUMNS = ("Question", "Answer", "Organ", "Score", "Threshold", "State", "Volume ml")
+NUMBERS = ("Score", "Threshold", "Volume ml")
+MOST_PICTURES, FEWEST_PICTURES = 4, 2
 MOST_WARNINGS, LONGEST_WARNING = 3, 170
 MOST_NAMES = 4
 """So many organs are named in a row's note."""
@@ -80,8 +80,10 @@ def report_page(study: StudyEmbedding, result: QueryResult, now: datetime | None
 def caption(answer: QueryAnswer) -> str:
     """The text below an answer's picture."""
     best = answer.best
-    where = f" Views through: {best.readable}." if best else ""
-    return f'"{answer.text}": {_plain_verdict(answer)}{_score_words(best)}.{where}'
+    told = [f'"{answer.text}"', _plain_verdict(answer)]
+    if best is not None:
+        told += ["no score" if best.score is None else f"score {best.score:.2f}", f"views through: {best.readable}"]
+    return " | ".join([*told, "colours: score, 0 to 1" if best and best.score is not None else "colours: similarity"])
 
 
 def _facts(study: StudyEmbedding, result: QueryResult, date: datetime) -> tuple[tuple[str, str], ...]:
@@ -89,7 +91,7 @@ def _facts(study: StudyEmbedding, result: QueryResult, date: datetime) -> tuple[
     shape = " x ".join(map(str, scan.shape_ijk))
     spacing = " x ".join(f"{value:.3g}" for value in scan.spacing_mm)
     size = " x ".join(f"{high - low:.0f}" for low, high in scan.extent_ras_mm)
-    organs = f"{len(study.organs)} from {result.segmentation.source} ({result.segmentation.vocabulary})"
+    organs = f"{len(study.organs)} from {result.segmentation.source}"
     return (
         ("Scan", scan.name),
         ("Size", f"{shape} voxels of {spacing} mm; {size} mm (R-L, A-P, S-I)"),
@@ -112,19 +114,25 @@ def _row(answer: QueryAnswer) -> ReportRow:
     cells = (
         answer.text,
         _plain_verdict(answer),
-        best.readable if best else "-",
+        _organ(answer),
         _decimals(best.score if best else None),
         _decimals(answer.threshold),
         _state(answer),
-        f"{best.volume_ml:.1f} ml" if best else "-",
+        f"{best.volume_ml:.1f}" if best else "-",
     )
     return ReportRow(cells, answer.answer, _note(answer))
 
 
 def _plain_verdict(answer: QueryAnswer) -> str:
-    """The verdict; an organ or finding that was asked for and is not there is said to have been asked for."""
+    """The verdict in words; what is not there is said to have been asked for. The organ has a column of its own."""
     words = verdict_words(answer)
-    return f"asked, {words}" if answer.answer == "not_found" else words
+    return f"asked, {words.partition('; closest')[0]}" if answer.answer == "not_found" else words
+
+
+def _organ(answer: QueryAnswer) -> str:
+    if answer.best is None:
+        return "-"
+    return f"closest: {answer.best.readable}" if answer.answer == "not_found" else answer.best.readable
 
 
 def _state(answer: QueryAnswer) -> str:
@@ -136,7 +144,7 @@ def _state(answer: QueryAnswer) -> str:
 
 
 def _note(answer: QueryAnswer) -> str:
-    """The other organs asked that are missing, cut or too small, by their state."""
+    """The organs asked, the best apart, that are missing, cut or too small."""
     if answer.best is None:  # the answer itself says why
         return ""
     others = [organ for organ in answer.organs if organ.organ in answer.organs_asked and organ is not answer.best]
@@ -146,19 +154,19 @@ def _note(answer: QueryAnswer) -> str:
         if names and state != "present":
             more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
             told.append(f"{', '.join(names[:MOST_NAMES])}{more} {words}")
-    return f"Also asked: {'; '.join(told)}." if told else ""
+    return f"Of the organs asked: {'; '.join(told)}." if told else ""
 
 
 def _worth_a_picture(result: QueryResult) -> tuple[QueryAnswer, ...]:
-    """What was found, findings before organs, by score; where nothing was, the two closest."""
+    """What was found, findings before organs, by score; then, where that is little, the findings that came closest."""
 
-    def key(answer: QueryAnswer) -> tuple[bool, float, float]:
+    def key(answer: QueryAnswer) -> tuple[bool, bool, float, float]:
         score, similarity = answer.best.rank_key if answer.best else (-1.0, -2.0)
-        return answer.kind == "finding", score, similarity
+        return answer.answer == "found", answer.kind == "finding", score, similarity
 
     ordered = sorted((answer for answer in result.queries if answer.best), key=key, reverse=True)
-    found = [answer for answer in ordered if answer.answer == "found"]
-    return tuple(found[:MOST_PICTURES] or ordered[:MOST_IF_NOTHING_FOUND])
+    found = sum(answer.answer == "found" for answer in ordered)
+    return tuple(ordered[: min(max(found, FEWEST_PICTURES), MOST_PICTURES)])
 
 
 def _meaning(study: StudyEmbedding) -> str:
@@ -172,10 +180,6 @@ def _meaning(study: StudyEmbedding) -> str:
         f"found. {calibrated} An organ asked by name is found where a mask has that name, and has no threshold. "
         "A missing or cut organ says nothing about what lies outside the scan."
     )
-
-
-def _score_words(best: OrganScore | None) -> str:
-    return f" (score {best.score:.2f})" if best and best.score is not None else ""
 
 
 def _decimals(value: float | None) -> str:

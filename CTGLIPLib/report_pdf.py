@@ -17,10 +17,12 @@ from CTGLIPLib.picture_frame import drawable
 from CTGLIPLib.report_layout import (
     BLOCK_GAP_MM,
     CAPTION_LINES,
+    CELL_GAP_MM,
     COLUMNS_MM,
     FACT_NAME_MM,
     FACT_PT,
     FONT,
+    HEIGHT_MM,
     MARGIN_MM,
     NOTICE_PT,
     PAGE_MM,
@@ -31,6 +33,7 @@ from CTGLIPLib.report_layout import (
     FittedRow,
     Layout,
     Pictures,
+    is_bold,
     line_mm,
     wrapped,
 )
@@ -67,6 +70,7 @@ def write_pdf(
     sheet.table(layout)
     if layout.pictures:
         sheet.pictures(layout.pictures, pictures, captions)
+    sheet.y_mm = HEIGHT_MM - len(layout.meaning) * line_mm(FACT_PT) - line_mm(NOTICE_PT) - BLOCK_GAP_MM
     for line in layout.meaning:
         sheet.text(line)
     sheet.down(BLOCK_GAP_MM)
@@ -117,7 +121,7 @@ class _Sheet:
 
     def table(self, layout: Layout) -> None:
         """The questions and their answers."""
-        self.cells([(name,) for name in COLUMNS], layout.row_pt, [GREY] * len(COLUMNS), "normal")
+        self.cells([(name,) for name in COLUMNS], layout.row_pt, [GREY] * len(COLUMNS), ["normal"] * len(COLUMNS))
         self.rule(BLACK, 0.8)
         for row in layout.rows:
             self.row(row, layout.row_pt)
@@ -129,45 +133,40 @@ class _Sheet:
         """One row with its note."""
         self.down(ROW_GAP_MM / 2)
         colours = [ANSWER_COLOURS[row.answer] if name == "Answer" else BLACK for name in COLUMNS]
-        self.cells(row.cells, size, colours, "bold" if row.answer == "found" else "normal")
+        weights = ["bold" if is_bold(row, name) else "normal" for name in COLUMNS]
+        self.cells(row.cells, size, colours, weights)
         for line in row.note:
             self.text(line, size=size, colour=GREY)
         self.down(ROW_GAP_MM / 2)
         self.rule(LIGHT, 0.3)
 
-    def cells(self, cells: Sequence[Sequence[str]], size: float, colours: Sequence[str], weight: str) -> None:
-        """The lines of a row's cells side by side; `weight` is that of the answer."""
+    def cells(
+        self, cells: Sequence[Sequence[str]], size: float, colours: Sequence[str], weights: Sequence[str]
+    ) -> None:
+        """The lines of a row's cells side by side."""
         top, left = self.y_mm, 0.0
-        for name, lines, width, colour in zip(COLUMNS, cells, COLUMNS_MM, colours, strict=True):
+        for name, lines, width, colour, weight in zip(COLUMNS, cells, COLUMNS_MM, colours, weights, strict=True):
             self.y_mm = top
             right = name in NUMBERS
+            x = left + width - CELL_GAP_MM if right else left
             for line in lines:
-                x = left + width - 2.0 if right else left
-                self.text(
-                    line, left_mm=x, size=size, colour=colour, ha="right" if right else "left",
-                    weight=weight if name == "Answer" else "normal",
-                )  # fmt: skip
+                self.text(line, left_mm=x, size=size, colour=colour, ha="right" if right else "left", weight=weight)
             left += width
         self.y_mm = top + max(map(len, cells)) * line_mm(size)
 
     def pictures(self, boxes: Pictures, pictures: Sequence[np.ndarray], captions: Sequence[str]) -> None:
         """The pictures in their boxes, each with its caption below."""
         width, height = boxes.image_mm
+        top, row_height = self.y_mm, boxes.height_mm / -(-boxes.count // boxes.columns)
         for number, (pixels, text) in enumerate(zip(pictures, captions, strict=True)):
-            column = number % boxes.columns
-            left = column * (width + PICTURE_GAP_MM)
+            row, column = divmod(number, boxes.columns)
+            left, self.y_mm = column * (width + PICTURE_GAP_MM), top + row * row_height
             scale = min(width / pixels.shape[1], height / pixels.shape[0])
-            size = pixels.shape[1] * scale, pixels.shape[0] * scale
-            x, y = self.place(left, self.y_mm + size[1])
-            axes = self.figure.add_axes((x, y, size[0] / PAGE_MM[0], size[1] / PAGE_MM[1]))
+            across, down = pixels.shape[1] * scale, pixels.shape[0] * scale
+            place = self.place(left + (width - across) / 2, self.y_mm + down)
+            axes = self.figure.add_axes((*place, across / PAGE_MM[0], down / PAGE_MM[1]))
             axes.imshow(pixels, interpolation="none", aspect="auto")
             axes.set_axis_off()
-            top = self.y_mm
-            self.down(size[1])
+            self.down(down)
             for line in wrapped(text, width, FACT_PT, CAPTION_LINES):
                 self.text(line, left_mm=left)
-            last = number == len(pictures) - 1
-            if column < boxes.columns - 1 and not last:
-                self.y_mm = top
-            else:
-                self.y_mm = top + boxes.height_mm / -(-boxes.count // boxes.columns)

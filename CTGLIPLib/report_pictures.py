@@ -13,8 +13,8 @@ from CTGLIPLib.pictures import query_figure
 from CTGLIPLib.predict import Study
 from CTGLIPLib.results import QueryAnswer
 
-LARGER = 1.7
-"""Letters are so many times larger than in a picture of its own, for a box half as wide as the page."""
+LARGER, SLIGHTLY_LARGER, SMALL_PT = 1.5, 1.2, 10.0
+"""Letters are so many times larger than in a picture of its own; those below 10 points (scales) have less room."""
 BORDER_PX = 8
 
 
@@ -24,9 +24,12 @@ def report_picture(study: Study, answer: QueryAnswer) -> np.ndarray:
     canvas = FigureCanvasAgg(figure)
     for text in list(figure.texts):
         text.remove()
+    for axes in figure.axes:
+        axes.set_ylabel("")  # the colour bar's, which the caption says
     for text in figure.findobj(Text):
         if isinstance(text, Text):
-            text.set_fontsize(float(text.get_fontsize()) * LARGER)
+            size = float(text.get_fontsize())
+            text.set_fontsize(size * (SLIGHTLY_LARGER if size < SMALL_PT else LARGER))
     canvas.draw()
     pixels = np.asarray(canvas.buffer_rgba())[..., :3]
     used = np.flatnonzero(pixels.any(axis=(1, 2)))
