@@ -209,12 +209,12 @@ class Session:
             self._retire()
         self._task, self._failure = task, None
         self._progress = Progress(_("preparing"))
-        if self._state is not State.PREPARING:
-            self._go(State.PREPARING)
         if task.inputs is not None:
             task.record = self._store.find(task.inputs)
         isReady = self._worker.isRunning() and (task.inputs is None or task.record is not None)
-        if isReady and self._task is task:  # an observer may have cancelled it
+        if self._state is not State.PREPARING:
+            self._go(State.PREPARING)
+        if isReady and self._task is task and task.id is None:  # an observer may have cancelled it, or polled
             self._send(task)
 
     def _prepare(self, task: Task) -> None:
