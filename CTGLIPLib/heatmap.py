@@ -19,7 +19,7 @@ from CTGLIPLib.geometry import Grid
 from CTGLIPLib.model import GroundedEncoder
 from CTGLIPLib.pooling import voxel_rows
 from CTGLIPLib.preprocess import Prepared
-from CTGLIPLib.progress import ProgressCallback
+from CTGLIPLib.progress import ProgressCallback, report
 from CTGLIPLib.volume import Segmentation
 from CTGLIPLib.windows import Box, bounding_box
 
@@ -59,12 +59,14 @@ def organ_heat(
     if not places:
         return heat
     channels = _blended_channels(model, prepared, config, places, progress)
-    for organ, place in places.items():
+    for number, (organ, place) in enumerate(places.items()):
+        report(progress, "comparing places", number, len(places))
         index = segmentation.names.index(organ)
         geometry = torch.from_numpy(prepared.geometry_features[index : index + 1])
         local = _neighbourhood_means(channels.pop(organ), place.inside, NEIGHBOURHOOD_MM / config.spacing_mm)
         values = heat[place.box]
         values[place.inside] = _similarity(model, local, geometry, directions[organ])
+    report(progress, "comparing places", len(places), len(places))
     return heat
 
 

@@ -33,7 +33,8 @@ def _with_part(segmentation: Segmentation, whole: str, part: str) -> Segmentatio
     core, more = segmentation.mask(whole), segmentation.mask(part)
     if not core.any() or not more.any():
         return segmentation
-    number = segmentation.names.index(whole) + 1
-    others = np.where(segmentation.layers == number, 0, segmentation.layers)
-    own = np.where(core | more, number, 0)[None]
-    return replace(segmentation, layers=np.concatenate([others, own]).astype(segmentation.layers.dtype))
+    number, layers = segmentation.names.index(whole) + 1, segmentation.layers
+    merged = np.zeros((len(layers) + 1, *segmentation.grid.shape_ijk), layers.dtype)
+    np.copyto(merged[:-1], layers, where=layers != number)
+    np.putmask(merged[-1], core | more, number)
+    return replace(segmentation, layers=merged)

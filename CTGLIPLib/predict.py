@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from CTGLIPLib.segment import OrganSegmenter
 
 SegmenterName = Literal["totalsegmentator", "own"]
+PREPARING = "preparing the scan"
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,13 +151,16 @@ class Predictor:
         )
         return Study(embedding, volume, on_ct)
 
-    def query(self, study: Study | StudyEmbedding, texts: Sequence[str]) -> QueryResult:
+    def query(
+        self, study: Study | StudyEmbedding, texts: Sequence[str], progress: ProgressCallback | None = None
+    ) -> QueryResult:
         """Answers to questions in plain words.
 
         Raises:
             InputError: if a text is empty or asks nothing.
+            Cancelled: if `progress` asks to stop.
         """
-        return answer_questions(_embedding(study), texts, self.text_encoder)
+        return answer_questions(_embedding(study), texts, self.text_encoder, progress)
 
     def organs(self, study: Study | StudyEmbedding) -> OrgansResult:
         """Zero-shot recognition of every organ over the 104 names."""
@@ -175,16 +179,18 @@ class Predictor:
 
     def heatmap_of(self, study: Study, answer: QueryAnswer, progress: ProgressCallback | None = None) -> np.ndarray:
         """The same for a question that was answered already."""
-        from CTGLIPLib.heatmap import on_grid, organ_heat
-
         organs = tuple(row.organ for row in answer.organs if row.is_scored)
         if not organs:
             asked = ", ".join(readable_name(organ) for organ in answer.organs_asked)
             msg = f"{answer.text!r} asks about {asked}, which this scan does not show. Ask about an organ of the scan."
             raise InputError(msg)
+        report(progress, PREPARING, 0, 1)
+        from CTGLIPLib.heatmap import on_grid, organ_heat
+
         directions = {organ: self._direction(study, organ, answer) for organ in organs}
         pooled = with_kidney_cysts(study.segmentation)
         prepared = prepare(study.volume, pooled, self.config.preprocess)
+        report(progress, PREPARING, 1, 1)
         heat = organ_heat(self.network, prepared, self.config.preprocess, directions, progress)
         return on_grid(heat, prepared.grid, pooled, organs)
 
@@ -208,10 +214,13 @@ class Predictor:
     def _embed(
         self, given: StudyInput, segmentation: Segmentation, content: str, progress: ProgressCallback | None
     ) -> StudyEmbedding:
+        report(progress, PREPARING, 0, 1)
         from CTGLIPLib.encode import encode_organs
 
         prepared = prepare(given.volume, with_kidney_cysts(segmentation), self.config.preprocess)
-        embeddings = encode_organs(self.network, prepared, self.config.preprocess, progress)
+        network = self.network
+        report(progress, PREPARING, 1, 1)
+        embeddings = encode_organs(network, prepared, self.config.preprocess, progress)
         measured = measure_organs(segmentation)
         states = _states(measured, prepared.geometry.voxels, self.config.preprocess.min_organ_voxels)
         embeddings[[state in ("absent", "too_small") for state in states]] = np.nan

@@ -11,6 +11,7 @@ import numpy as np
 
 from CTGLIPLib.abnormalities import abnormality_named
 from CTGLIPLib.organs import PAPER_ORGANS, readable_name
+from CTGLIPLib.progress import ProgressCallback, report
 from CTGLIPLib.prompts import FindingPrompts, finding_prompts, free_text_prompts, organ_prompt
 from CTGLIPLib.questions import Question, parse_question
 from CTGLIPLib.results import (
@@ -25,20 +26,25 @@ from CTGLIPLib.results import (
 from CTGLIPLib.similarity import EncodesText, embed_texts, finding_score, finding_similarities, name_scores
 from CTGLIPLib.study import StudyEmbedding
 
+ANSWERING = "answering questions"
 
-def answer_questions(study: StudyEmbedding, texts: Sequence[str], encoder: EncodesText) -> QueryResult:
+
+def answer_questions(
+    study: StudyEmbedding, texts: Sequence[str], encoder: EncodesText, progress: ProgressCallback | None = None
+) -> QueryResult:
     """The answer to every question; a text that asks several things gives several answers.
 
     Raises:
         InputError: if a text is empty or asks nothing.
+        Cancelled: if `progress` asks to stop.
     """
-    answers = [
-        _answer_organ(study, question, encoder)
-        if question.kind == "organ"
-        else _answer_finding(study, question, encoder)
-        for text in texts
-        for question in parse_question(text, study.organs)
-    ]
+    answers: list[QueryAnswer] = []
+    for number, text in enumerate(texts):
+        report(progress, ANSWERING, number, len(texts))
+        for question in parse_question(text, study.organs):
+            answer = _answer_organ if question.kind == "organ" else _answer_finding
+            answers.append(answer(study, question, encoder))
+    report(progress, ANSWERING, len(texts), len(texts))
     return QueryResult(study.study, study.model, study.segmentation, tuple(answers))
 
 
@@ -85,20 +91,23 @@ def prompts_for(finding: str | None, phrase: str, organ: str) -> FindingPrompts:
 
 
 def _answer_finding(study: StudyEmbedding, question: Question, encoder: EncodesText) -> QueryAnswer:
-    rows, positives, negatives = [], [], []
+    measured = [organ for organ in question.organs if _organ(study, organ)[1] is not None]
+    prompts = {organ: prompts_for(question.finding, question.phrase, organ) for organ in measured}
+    positives = [sentence for pair in prompts.values() for sentence in pair.positive]
+    negatives = [sentence for pair in prompts.values() for sentence in pair.negative]
+    sentences = list(dict.fromkeys(positives + negatives))
+    texts = embed_texts(encoder, sentences, study.text_mean) if sentences else np.empty((0, 0), dtype=np.float32)
+    place = {sentence: index for index, sentence in enumerate(sentences)}
+    rows = []
     for organ in question.organs:
         state, embedding = _organ(study, organ)
         if embedding is None:
             rows.append(_unmeasured(study, organ, state))
             continue
-        prompts = prompts_for(question.finding, question.phrase, organ)
-        positives.extend(prompts.positive)
-        negatives.extend(prompts.negative)
-        similarity, normal = finding_similarities(
-            embedding,
-            embed_texts(encoder, prompts.positive, study.text_mean),
-            embed_texts(encoder, prompts.negative, study.text_mean),
+        positive, negative = (
+            [place[text] for text in side] for side in (prompts[organ].positive, prompts[organ].negative)
         )
+        similarity, normal = finding_similarities(embedding, texts[positive], texts[negative])
         score = finding_score(similarity - normal, study.score, question.finding)
         rows.append(_measured(study, organ, state, similarity, score, normal))
     scores = [row.score for row in rows if row.score is not None]

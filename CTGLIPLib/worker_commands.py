@@ -49,7 +49,7 @@ class Commands:
         """The answers to questions."""
         started = time.monotonic()
         opened = self.studies.open(request.study, request.texts, progress)
-        result = opened.predictor.query(opened.study, request.texts)
+        result = opened.predictor.query(opened.study, request.texts, progress)
         return {
             "findings": to_dict(result),
             "organs": None if opened.organs_path is None else str(opened.organs_path),
@@ -62,7 +62,7 @@ class Commands:
         from CTGLIPLib.heatmap import hottest_ras_mm
 
         opened = self.studies.open(request.study, (request.text,), progress)
-        answer = opened.predictor.query(opened.study, [request.text]).queries[0]
+        answer = opened.predictor.query(opened.study, [request.text], progress).queries[0]
         _require_measured(answer)
         heat = opened.predictor.heatmap_of(opened.study, answer, progress)
         known = heat[~np.isnan(heat)]
@@ -86,7 +86,7 @@ class Commands:
         from CTGLIPLib.report import write_report
 
         opened = self.studies.open(request.study, request.texts, progress)
-        result = opened.predictor.query(opened.study, request.texts)
+        result = opened.predictor.query(opened.study, request.texts, progress)
         return {"path": str(write_report(opened.predictor, opened.study, result, request.path, progress))}
 
     def batch(self, request: Batch, progress: ProgressCallback) -> Result:

@@ -12,7 +12,7 @@ from CTGLIPLib.config import PreprocessConfig
 from CTGLIPLib.encode import encode_organs
 from CTGLIPLib.errors import Cancelled
 from CTGLIPLib.geometry import Grid
-from CTGLIPLib.heatmap import Direction, on_grid, organ_heat
+from CTGLIPLib.heatmap import Direction, hottest_ras_mm, on_grid, organ_heat
 from CTGLIPLib.model import GroundedEncoder
 from CTGLIPLib.preprocess import Prepared, prepare
 from CTGLIPLib.volume import Segmentation, Volume
@@ -136,3 +136,21 @@ def test_several_windows_are_seen_once_for_all_organs(model, whole, direction, m
 def test_it_can_be_cancelled(model, whole, direction):
     with pytest.raises(Cancelled, match="Nothing was written"):
         organ_heat(model, whole, CONFIG, {"liver": direction}, lambda what, done, total: False)
+
+
+def test_the_hottest_place_of_each_organ_is_its_first_hottest_voxel_in_ras(rng):
+    affine = np.diag([-2.0, 3.0, 4.0, 1.0])
+    affine[:3, 3] = (10, 20, 30)
+    layers = np.zeros((2, 5, 6, 7), np.uint16)
+    layers[0, :2], layers[0, 2:], layers[1, 1:3] = 1, 2, 3
+    segmentation = Segmentation(layers, Grid((5, 6, 7), affine), ("liver", "spleen", "skin", "gone"))
+    heat = rng.integers(0, 9, (5, 6, 7)).astype(np.float32)
+    heat[0] = np.nan
+    organs = ["skin", "liver", "gone"]
+    found = hottest_ras_mm(heat, segmentation, organs)
+    assert list(found) == ["skin", "liver"]
+    for organ, place in found.items():
+        inside = np.where(segmentation.mask(organ), heat, -np.inf)
+        index = np.unravel_index(np.nanargmax(inside), heat.shape)
+        assert place == pytest.approx(segmentation.grid.to_ras(np.array(index)))
+    assert hottest_ras_mm(np.full_like(heat, np.nan), segmentation, organs) == {}

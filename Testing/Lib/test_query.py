@@ -10,7 +10,7 @@ from studies import make_study
 
 from CTGLIPLib.abnormalities import abnormality_named
 from CTGLIPLib.config import ScoreConfig
-from CTGLIPLib.errors import InputError
+from CTGLIPLib.errors import Cancelled, InputError
 from CTGLIPLib.organs import readable_name
 from CTGLIPLib.prompts import finding_prompts, organ_prompt
 from CTGLIPLib.query import answer_questions, prompts_for, recognise_organs, require_questions
@@ -22,10 +22,11 @@ class Counting:
     """The shipped phrase bank, counting and recording what it is asked; unknown phrases get a vector of their own."""
 
     def __init__(self) -> None:
-        self.bank, self.asked = open_text_encoder("minilm"), []
+        self.bank, self.asked, self.calls = open_text_encoder("minilm"), [], 0
 
     def encode(self, texts):
         self.asked += list(texts)
+        self.calls += 1
         rows = []
         for text in texts:
             known = self.bank._bank.get(text)
@@ -163,6 +164,24 @@ def test_a_denied_finding_is_asked_positively_and_the_denial_never_reaches_the_e
     assert not any(text in sentence for sentence in encoder.asked)
     if "zebra pattern" not in text:
         assert denied.answer == "found"
+
+
+def test_the_sentences_of_all_organs_reach_the_encoder_together_and_once():
+    encoder = Counting()
+    ask(make_study(named("liver", "spleen", "kidney_left")), "strange glow", encoder=encoder)
+    assert encoder.calls == 1
+    assert len(encoder.asked) == len(set(encoder.asked)) == 24
+
+
+def test_progress_is_told_for_every_question_and_stops_them():
+    told = []
+    study, texts = make_study(), ["fatty liver", "liver"]
+    answer_questions(study, texts, ENCODER, lambda *step: told.append(step))
+    assert told == [("answering questions", done, 2) for done in range(3)]
+    encoder = Counting()
+    with pytest.raises(Cancelled):
+        answer_questions(study, texts, encoder, lambda what, done, total: done < 1)
+    assert encoder.calls == 1
 
 
 def test_one_text_may_ask_several_things():
