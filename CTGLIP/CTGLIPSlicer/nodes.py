@@ -171,7 +171,7 @@ def exportStudy(
     try:
         names, path = write_segmentation(organs.segmentation, folder / "organs.nii")
     except LabelError:  # organs overlap
-        (path,), names = write_segmentation(organs.segmentation, folder / "organs.seg.nrrd"), None
+        (path,), names = write_segmentation(organs.segmentation, folder / "organs.seg.nrrd", compress=False), None
     return StudyFiles(ct, path, names, organs.segmentIds, organs.warnings)
 
 

@@ -98,7 +98,7 @@ def orientedImage(array: np.ndarray, grid: Grid) -> slicer.vtkOrientedImageData:
     return image
 
 
-def volumeNodeFrom(array: np.ndarray, grid: Grid, node: slicer.vtkMRMLScalarVolumeNode) -> None:
+def fillVolumeNode(node: slicer.vtkMRMLScalarVolumeNode, array: np.ndarray, grid: Grid) -> None:
     """Give a volume node a copy of an array, shape (i, j, k), on `grid`."""
     matrix = vtk.vtkMatrix4x4()
     matrix.DeepCopy(grid.affine.ravel().tolist())

@@ -80,10 +80,9 @@ def _loaded(path: Path, name: str) -> slicer.vtkMRMLSegmentationNode:
     """The segmentation of a .seg.nrrd file, no longer tied to the file, which may be a temporary one."""
     scene = slicer.mrmlScene
     unique = scene.GenerateUniqueName(name)
-    node = slicer.modules.segmentations.logic().LoadSegmentationFromFile(str(path), False, unique)
-    if node is None or node.GetSegmentation().GetNumberOfSegments() == 0:
-        if node is not None:
-            scene.RemoveNode(node)
+    logic = slicer.modules.segmentations.logic()
+    node = logic.LoadSegmentationFromFile(str(path), False, unique) if _isReadable(path) else None
+    if node is None:
         msg = f"{path.name} could not be read as a segmentation. Find the organs again, or export the file again."
         raise InputError(msg)
     node.SetName(unique)
@@ -91,6 +90,22 @@ def _loaded(path: Path, name: str) -> slicer.vtkMRMLSegmentationNode:
     node.SetAndObserveStorageNodeID(None)
     scene.RemoveNode(storage)
     return node
+
+
+def _isReadable(path: Path) -> bool:
+    """Whether a .seg.nrrd file is whole: Slicer's own reader ends the process where it is not (5.12)."""
+    import SimpleITK
+
+    from CTGLIPLib.slicer_files import nrrd_header
+    from CTGLIPLib.slicer_segments import segments_in
+
+    if not segments_in(nrrd_header(path)):
+        return False
+    try:
+        SimpleITK.ReadImage(str(path), imageIO="NrrdImageIO")
+    except RuntimeError:
+        return False
+    return True
 
 
 def _built(path: Path, name: str) -> slicer.vtkMRMLSegmentationNode:
