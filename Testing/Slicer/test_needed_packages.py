@@ -8,6 +8,7 @@ import pytest
 import tomllib
 from packaging.requirements import Requirement
 
+tomllib = pytest.importorskip("tomllib", reason="needs Python 3.11, Slicer has 3.12")
 PROJECT = Path(__file__).resolve().parents[2] / "pyproject.toml"
 OF_SLICER = {"numpy", "scipy", "SimpleITK", "pillow"}
 
