@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import tomllib
 from packaging.requirements import Requirement
 
 tomllib = pytest.importorskip("tomllib", reason="needs Python 3.11, Slicer has 3.12")
