@@ -25,7 +25,6 @@ from CTGLIPLib.batch_files import (
     is_whole,
     read_record,
     sizes_of,
-    summary_rows,
     write_record,
     write_tables,
 )
@@ -161,13 +160,14 @@ def _require_device(options: BatchOptions, studies: Sequence[BatchStudy]) -> Non
 
 def _asked(work: StudyWork, study: BatchStudy, out: Path) -> dict[str, object]:
     """All that a study's results depend on."""
-    encoder = work.options.text_encoder_folder
+    options, encoder = work.options, work.options.text_encoder_folder
+    finds_organs = study.segmentation is None and not (study.source and is_study_file(study.source))
     return {
         "questions": list(work.texts),
         "model_sha256": work.predictor.model.sha256,
         "inputs_sha256": inputs_sha256(study, out),
-        "segmenter": work.options.segmenter,
-        "vocabulary": work.options.vocabulary,
+        "segmenter": options.segmenter if finds_organs else None,
+        "vocabulary": options.vocabulary if study.segmentation else None,
         "text_encoder_folder": encoder.name if encoder else None,
         "version": f"{__version__}, encoding {ENCODING_VERSION}",
     }
@@ -179,9 +179,9 @@ def _kept(work: StudyWork, study: BatchStudy, out: Path) -> StudyRecord | None:
     record = read_record(folder)
     if record is None or record.asked != _asked(work, study, out) or not is_whole(record, folder):
         return None
-    if record.state == "failed":
-        return None if work.options.retry_failed else record
-    return record if set(work.options.extras) <= set(record.extras) else None
+    if record.state == "done":
+        return record if set(work.options.extras) <= set(record.extras) else None
+    return record if record.state == "failed" and not work.options.retry_failed else None
 
 
 def _attempt(work: StudyWork, study: BatchStudy, out: Path, progress: ProgressCallback | None) -> StudyRecord:
@@ -191,17 +191,13 @@ def _attempt(work: StudyWork, study: BatchStudy, out: Path, progress: ProgressCa
         Cancelled: if `progress` asks to stop.
     """
     folder, asked = out / study.name, _asked(work, study, out)
-    organs = _organs_kept(folder, asked)
+    started = StudyRecord("started", asked, organs=_organs_kept(folder, asked))
     try:
-        outcome = work.answer(study, folder, organs, progress)
-        rows = summary_rows(outcome.result)
-        record = StudyRecord("done", asked, work.options.extras, sizes_of(outcome.files), rows, organs=outcome.organs)
-        write_record(record, folder)
+        return work.answer(study, folder, started, progress)
     except Cancelled:
         raise
     except Exception as error:  # noqa: BLE001 - whatever is wrong with one study, the others are answered
         return _failed(work, study, folder, asked, error)
-    return record
 
 
 def _organs_kept(folder: Path, asked: Mapping[str, object]) -> FoundOrgans | None:

@@ -38,7 +38,7 @@ OURS = re.compile(r"findings\.(json|csv)|report\.html|\d\d+_.*\.(png|nii\.gz)|or
 """The files that a batch writes into a study's folder."""
 DETACHED = (".nhdr", ".mhd")
 
-State = Literal["done", "failed"]
+State = Literal["started", "done", "failed"]
 Row = dict[str, object]
 
 
@@ -56,7 +56,7 @@ class StudyRecord:
     """What is known of one study of a batch.
 
     Attributes:
-        state: whether it was answered.
+        state: whether it was answered; "started" where it was interrupted after its organs were found.
         asked: all that the results depend on: questions, model, content of the input, ...
         extras: which of "pictures", "heatmaps", "report" were written.
         files: size of each file that belongs to it.

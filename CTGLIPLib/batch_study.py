@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast, get_args
 
-from CTGLIPLib.batch_files import FoundOrgans, clear
+from CTGLIPLib.batch_files import FoundOrgans, StudyRecord, clear, sizes_of, summary_rows, write_record
 from CTGLIPLib.batch_studies import BatchStudy
 from CTGLIPLib.errors import ConfigError, InputError, LabelError
 from CTGLIPLib.inputs import InputOptions, StudyInput, load_input
@@ -74,15 +74,6 @@ class BatchOptions:
 
 
 @dataclass(frozen=True, eq=False)
-class StudyOutcome:
-    """What came of a study: its answers, the files written, and the organs that TotalSegmentator found for it."""
-
-    result: QueryResult
-    files: tuple[Path, ...]
-    organs: FoundOrgans | None
-
-
-@dataclass(frozen=True, eq=False)
 class StudyWork:
     """What every study of a batch shares: the model, the questions and the options."""
 
@@ -91,14 +82,14 @@ class StudyWork:
     options: BatchOptions
 
     def answer(
-        self, study: BatchStudy, folder: Path, organs: FoundOrgans | None, progress: ProgressCallback | None
-    ) -> StudyOutcome:
-        """Answer the questions about a study and write its files; what an earlier run wrote is removed first.
+        self, study: BatchStudy, folder: Path, started: StudyRecord, progress: ProgressCallback | None
+    ) -> StudyRecord:
+        """Answer the questions about a study and write its files, the record last.
 
         Args:
             study: the study.
-            folder: for its files.
-            organs: what TotalSegmentator found for the same CT in an earlier run.
+            folder: for its files; what an earlier run wrote there is removed before anything is written.
+            started: what the results depend on, and the organs that an earlier run found.
             progress: told how far it is; answers False to cancel.
 
         Raises:
@@ -106,7 +97,15 @@ class StudyWork:
         """
         if study.source is None:
             raise InputError(study.problem)
-        encoded = self._encoded(study, study.source, folder, organs, progress)
+        if is_study_file(study.source):
+            encoded, organs = self._load(study, study.source), None
+        else:
+            given = self._input(study, study.source, folder, started.organs)
+            if given.segmentation is None and self.options.segmenter == "totalsegmentator":
+                given, started = self._with_organs(given, folder, started, progress)
+            organs = started.organs
+            segmenter = cast("SegmenterName", self.options.segmenter)
+            encoded = self.predictor.encode_input(given, segmenter, self.options.cache, progress)
         result = self.predictor.query(encoded, self.texts)
         clear(folder, [organs.file] if organs else [])
         files = self._write(encoded, result, folder, progress)
@@ -114,22 +113,27 @@ class StudyWork:
             files.append(folder / organs.file)
         elif isinstance(encoded, Study) and study.segmentation is None:
             files += write_segmentation(encoded.segmentation, folder / ORGANS)
-            organs = self._found(encoded)
-        return StudyOutcome(result, tuple(files), organs)
+        done = replace(
+            started, state="done", extras=self.options.extras, files=sizes_of(files), rows=summary_rows(result)
+        )
+        write_record(done, folder)
+        return done
 
-    def _encoded(
-        self,
-        study: BatchStudy,
-        source: Path,
-        folder: Path,
-        organs: FoundOrgans | None,
-        progress: ProgressCallback | None,
-    ) -> Study | StudyEmbedding:
-        if is_study_file(source):
-            return self._load(study, source)
-        given = self._input(study, source, folder, organs)
-        segmenter = cast("SegmenterName", self.options.segmenter)
-        return self.predictor.encode_input(given, segmenter, self.options.cache, progress)
+    def _with_organs(
+        self, given: StudyInput, folder: Path, started: StudyRecord, progress: ProgressCallback | None
+    ) -> tuple[StudyInput, StudyRecord]:
+        """The input with the organs that TotalSegmentator finds, which takes minutes: they are noted at once."""
+        from CTGLIPLib.segment import SegmenterOptions, build_segmenter  # imports torch, which kept studies do without
+
+        segmentation = build_segmenter("totalsegmentator", SegmenterOptions(self.options.device))(
+            given.volume, progress
+        )
+        clear(folder)
+        files = sizes_of(write_segmentation(segmentation, folder / ORGANS))
+        organs = FoundOrgans(ORGANS, segmentation.source, segmentation.vocabulary)
+        started = replace(started, files=files, organs=organs)
+        write_record(started, folder)
+        return replace(given, segmentation=segmentation), started
 
     def _load(self, study: BatchStudy, path: Path) -> StudyEmbedding:
         loaded = load_study(path)
@@ -147,12 +151,6 @@ class StudyWork:
             found = read_segmentation(folder / organs.file).segmentation
             segmentation = replace(found, source=organs.source, vocabulary=organs.vocabulary)
         return StudyInput(study.name, given.volume, segmentation, warnings)
-
-    def _found(self, encoded: Study) -> FoundOrgans | None:
-        """What to note of organs found just now; the model's own head is as fast as reading them again."""
-        if self.options.segmenter != "totalsegmentator":
-            return None
-        return FoundOrgans(ORGANS, encoded.segmentation.source, encoded.segmentation.vocabulary)
 
     def _write(
         self, encoded: Study | StudyEmbedding, result: QueryResult, folder: Path, progress: ProgressCallback | None
