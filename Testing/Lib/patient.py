@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
-from CTGLIPLib.checkpoint import ModelFolder, save_model
 from CTGLIPLib.config import Config, ModelConfig, PreprocessConfig, TextConfig
 from CTGLIPLib.geometry import Grid
 from CTGLIPLib.io import write_volume
-from CTGLIPLib.model import GroundedEncoder
 from CTGLIPLib.volume import Segmentation, Volume
+
+if TYPE_CHECKING:
+    from CTGLIPLib.checkpoint import ModelFolder
 
 SHAPE, SPACING_MM = (40, 34, 28), 7.0
 CONFIG = Config(
@@ -73,6 +74,11 @@ def write_patient(folder: Path) -> None:
 
 
 def make_model(folder: Path, config: Config = CONFIG, seed: int = 1) -> ModelFolder:
+    import torch  # here: the patient alone is also for tests that do without
+
+    from CTGLIPLib.checkpoint import save_model
+    from CTGLIPLib.model import GroundedEncoder
+
     torch.manual_seed(seed)
     network = GroundedEncoder(config.model, config.preprocess)
     return save_model(folder, config, network, "# test\n\nRandom weights.\n")

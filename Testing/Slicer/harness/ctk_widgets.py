@@ -1,42 +1,17 @@
-"""The module `ctk`: those CTK widgets that this project uses, as PySide6 widgets with the same properties and signals."""
+"""The module `ctk`: the CTK widgets that are used, as PySide6 widgets with the same properties and signals."""
 
 from __future__ import annotations
 
 import sys
 import types
-from collections.abc import Callable
 
 from PySide6 import QtCore, QtGui, QtWidgets
 from PySide6.QtCore import Property, Qt, Signal
 
 from harness.pythonqt import playsNative
+from harness.qt_properties import forwarded, stored
 
 _NO_LIMIT = 16777215  # QWIDGETSIZE_MAX
-
-
-def stored(kind: type | str, name: str, default: object, changed: Callable[[object], None] | None = None) -> Property:
-    """A Qt property kept in the object; `changed(self)` runs after a new value was set."""
-    key = f"_stored_{name}"
-
-    def getter(self: QtCore.QObject) -> object:
-        return self.__dict__.get(key, default)
-
-    def setter(self: QtCore.QObject, value: object) -> None:
-        if value != getter(self):
-            self.__dict__[key] = value
-            if changed is not None:
-                changed(self)
-
-    return Property(kind, getter, setter)
-
-
-def forwarded(kind: type | str, part: str, name: str) -> Property:
-    """A Qt property that is the property `name` of the widget's `part`."""
-    return Property(
-        kind,
-        lambda self: QtCore.QObject.property(getattr(self, part), name),
-        lambda self, value: QtCore.QObject.setProperty(getattr(self, part), name, value) and None,
-    )
 
 
 def _row(widget: QtWidgets.QWidget, *parts: QtWidgets.QWidget) -> None:

@@ -1,7 +1,8 @@
 """A recorder in place of every pop-up: what would have been shown, and what the user is to answer.
 
-Nothing blocks: without an answer a question is answered as Slicer does in testing mode (OK, Yes, Close), a file dialog is
-cancelled, and a dialog's `exec_` is rejected. Set answers beforehand: `dialogs.answer("confirmOkCancelDisplay", False)`.
+Nothing blocks: without an answer a question is answered as Slicer does in testing mode (OK, Yes, Close), a file
+dialog is cancelled, and a dialog's `exec_` is rejected. Set answers beforehand, as in
+`dialogs.answer("confirmOkCancelDisplay", False)`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-import slicer
 import slicer.util
 from PySide6 import QtWidgets
 
@@ -86,8 +86,7 @@ class Dialogs:
             setattr(qt.QFileDialog, name, staticmethod(self._fileFunction(name)))
         for name, default in _BOX_QUESTIONS.items():
             setattr(qt.QMessageBox, name, staticmethod(self._boxFunction(name, default)))
-        qt.QDialog.exec_ = self._exec
-        qt.QDialog.exec = self._exec
+        qt.QDialog.exec_ = qt.QDialog.exec = lambda dialog: self._exec(dialog)
 
     def _utilFunction(self, name: str, level: int, default: object):
         def display(text: str, windowTitle: str | None = None, parent: object = None, **options: object) -> object:

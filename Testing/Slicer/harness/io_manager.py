@@ -1,4 +1,4 @@
-"""`slicer.app.coreIOManager()`: loads and saves through the same logics and storage nodes as Slicer's readers and writers."""
+"""`slicer.app.coreIOManager()`: loads and saves through the logics and storage nodes that Slicer's readers use."""
 
 from __future__ import annotations
 

@@ -172,5 +172,7 @@ class LayoutManager(QtWidgets.QWidget):
         for widget in (*self._slices.values(), self._threeD):
             widget.view.close()
         for nodeId in nodeIds:
-            slicer.mrmlScene.RemoveNode(slicer.mrmlScene.GetNodeByID(nodeId))
+            node = slicer.mrmlScene.GetNodeByID(nodeId)
+            if node is not None:
+                slicer.mrmlScene.RemoveNode(node)
         self.deleteLater()

@@ -70,6 +70,12 @@ class ScriptedModuleWidget(mrml_widgets.qSlicerWidget):
         getattr(self._python, "exit", lambda: None)()
 
 
+def install() -> None:
+    """Publish the classes by which slicer.util tells scripted modules from others."""
+    slicer.qSlicerScriptedLoadableModule = ScriptedModule
+    slicer.qSlicerScriptedLoadableModuleWidget = ScriptedModuleWidget
+
+
 def loadModule(path: Path | str) -> tuple[types.ModuleType, object]:
     """The Python module of the file and its instance, registered as slicer.modules.<lower-case name>.
 
@@ -79,8 +85,6 @@ def loadModule(path: Path | str) -> tuple[types.ModuleType, object]:
     name = path.stem
     if str(path.parent) not in sys.path:
         sys.path.insert(0, str(path.parent))
-    slicer.qSlicerScriptedLoadableModule = ScriptedModule
-    slicer.qSlicerScriptedLoadableModuleWidget = ScriptedModuleWidget
     spec = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module

@@ -1,7 +1,7 @@
 """`slicer.modules`: the loaded modules by lower-case name, with their real logics.
 
-In Slicer a loadable module is a C++ plugin; of it only the logic is in slicer-core. `slicer.modules.colors` is therefore
-a `Module` with a name and a logic. Modules that are not here do not exist: `slicer.modules.xyz` raises AttributeError.
+In Slicer a loadable module is a C++ plugin; of it only the logic is in slicer-core. `slicer.modules.colors` is
+therefore a `Module` with a name and a logic. Others do not exist: `slicer.modules.xyz` raises AttributeError.
 """
 
 from __future__ import annotations

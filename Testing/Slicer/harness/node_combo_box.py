@@ -8,8 +8,8 @@ import vtk
 from PySide6 import QtWidgets
 from PySide6.QtCore import Property, Qt, Signal
 
-from harness.ctk_widgets import stored
 from harness.pythonqt import playsNative
+from harness.qt_properties import stored
 
 
 def _refill(combo: qMRMLNodeComboBox) -> None:

@@ -1,7 +1,7 @@
 """What goes wrong where no caller can see it: exceptions in slots and observers, VTK errors, Qt messages.
 
-Python exceptions below a Qt signal or a VTK event end in `sys.excepthook`, VTK errors and Qt warnings in a log. They are
-kept here so that a test can fail on them (`Testing/Slicer/conftest.py` does for exceptions and VTK errors).
+Python exceptions below a Qt signal or a VTK event end in `sys.excepthook`, VTK errors and Qt warnings in a log. They
+are kept here so that a test can fail on them (`Testing/Slicer/conftest.py` does for exceptions and VTK errors).
 """
 
 from __future__ import annotations

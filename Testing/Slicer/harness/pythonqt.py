@@ -1,10 +1,10 @@
 """PySide6 with the conventions of PythonQt, the Qt binding inside Slicer: the module `qt`.
 
-- Properties are attributes: `button.text`, `button.enabled = False`; the getter of the same name is gone, as in PythonQt.
+- Properties are attributes: `button.text`, `button.enabled = False`; the getter of the same name is gone.
 - An attribute that a Qt class does not have cannot be set (`button.tooltip = ...` raises).
-- `sender.connect("clicked(bool)", function)`, also with receiver and slot; a signature that the sender does not have raises.
+- `sender.connect("clicked(bool)", function)`, also with receiver and slot; an unknown signature raises.
 - Arguments beyond those that a function takes are left out of its call.
-The classes of PySide6 themselves are changed, once, for the process. Guarded by Testing/Slicer/test_harness_pythonqt.py.
+PySide6's own classes are changed, once, for the process. Guarded by Testing/Slicer/test_harness_pythonqt.py.
 """
 
 from __future__ import annotations

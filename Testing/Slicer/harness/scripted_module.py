@@ -42,7 +42,8 @@ class ScriptedLoadableModule:
     def getDefaultModuleDocumentationLink(self, docPage: str | None = None) -> str:
         """A paragraph with a link to the module's page."""
         page = docPage or self.moduleName
-        return f'<p>For more information see the <a href="https://slicer.readthedocs.io/{page}">online documentation</a>.</p>'
+        address = f"https://slicer.readthedocs.io/{page}"
+        return f'<p>For more information see the <a href="{address}">online documentation</a>.</p>'
 
     def runTest(self, msec: int = 100, **arguments: object) -> None:
         """Run the module's test case class."""

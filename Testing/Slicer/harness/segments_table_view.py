@@ -8,8 +8,8 @@ import vtk
 from PySide6 import QtCore, QtGui, QtWidgets
 from PySide6.QtCore import Qt, Signal
 
-from harness.ctk_widgets import stored
 from harness.pythonqt import playsNative
+from harness.qt_properties import stored
 
 _VISIBLE, _COLOUR, _OPACITY, _NAME = range(4)
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+_LIST = "Segmentation category and type - "
 TERMINOLOGIES = {
-    "SegmentationCategoryTypeModifier-SlicerGeneralAnatomy": "Segmentation category and type - 3D Slicer General Anatomy list",
-    "SegmentationCategoryTypeModifier-DICOM-Master": "Segmentation category and type - DICOM master list",
+    "SegmentationCategoryTypeModifier-SlicerGeneralAnatomy": f"{_LIST}3D Slicer General Anatomy list",
+    "SegmentationCategoryTypeModifier-DICOM-Master": f"{_LIST}DICOM master list",
 }
 REGIONS = "AnatomicRegionAndModifier-DICOM-Master"
 CATEGORIES = {

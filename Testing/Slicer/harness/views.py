@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import slicer
 import vtk
-import vtkmodules.vtkRenderingContextOpenGL2
-import vtkmodules.vtkRenderingFreeType
-import vtkmodules.vtkRenderingOpenGL2  # noqa: F401  the three register VTK's factories
+import vtkmodules.vtkRenderingContextOpenGL2  # noqa: F401  registers VTK's factory, as the next two
+import vtkmodules.vtkRenderingFreeType  # noqa: F401
+import vtkmodules.vtkRenderingOpenGL2  # noqa: F401
 from vtkmodules.util.numpy_support import vtk_to_numpy
 
 MANAGERS_3D = (
@@ -70,7 +70,8 @@ class View:
         self.window.Render()
         writer = vtk.vtkPNGWriter()
         writer.SetFileName(str(path))
-        writer.SetInputConnection(self._grab().GetOutputPort())
+        grab = self._grab()  # kept: an output port does not keep its filter alive
+        writer.SetInputConnection(grab.GetOutputPort())
         writer.Write()
 
     def close(self) -> None:
@@ -121,6 +122,7 @@ class ThreeDView(View):
     def close(self) -> None:
         """Also leave the application logic's list."""
         slicer.app.applicationLogic().GetViewLogics().RemoveItem(self.logic)
+        self.logic.SetMRMLScene(None)
         super().close()
 
 
@@ -154,7 +156,9 @@ class SliceView(View):
 
     def nodes(self) -> list[slicer.vtkMRMLNode]:
         """Nodes that belong to the view."""
-        return [node for node in (self.node, self.compositeNode) if node is not None]
+        logic = self.logic
+        own = (logic.GetSliceModelNode(), logic.GetSliceModelTransformNode(), logic.GetSliceDisplayNode())
+        return [node for node in (self.node, self.compositeNode, *own) if node is not None]
 
     def show(self, volume: slicer.vtkMRMLVolumeNode | None) -> None:
         """Show that volume as background, whole."""
@@ -181,4 +185,5 @@ class SliceView(View):
     def close(self) -> None:
         """Also leave the application logic's list."""
         slicer.app.applicationLogic().GetSliceLogics().RemoveItem(self.logic)
+        self.logic.SetMRMLScene(None)  # else it makes its nodes anew when they are removed
         super().close()
