@@ -5,11 +5,12 @@ No more than one window's features exist at a time. Guard: test_encode.py (equal
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from CTGLIPLib.config import PreprocessConfig
 from CTGLIPLib.errors import ConfigError
@@ -18,6 +19,8 @@ from CTGLIPLib.pooling import OrganPool, voxel_rows
 from CTGLIPLib.preprocess import Prepared, input_channels, sub_grid
 from CTGLIPLib.progress import ProgressCallback, report
 from CTGLIPLib.windows import Box, plan_windows
+
+ENCODING = "encoding windows"
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -110,12 +113,34 @@ def stream_features(
     occupied = np.asarray((prepared.segmentation.layers > 0).any(axis=0))
     plan = plan_windows(occupied, config.patch_voxels, config.overlap)
     for done, box in enumerate(plan.boxes):
-        report(progress, "encoding windows", done, len(plan.boxes))
+        report(progress, ENCODING, done, len(plan.boxes))
         window = window_input(prepared, box, model.config.coordinates).to(device)
-        with autocast(device):
+        with autocast(device), stoppable(model, progress, ENCODING, done, len(plan.boxes)):
             features = model.features(window[None])[0].float()
         yield features, box, torch.from_numpy(plan.weight(box)).to(device)
-    report(progress, "encoding windows", len(plan.boxes), len(plan.boxes))
+    report(progress, ENCODING, len(plan.boxes), len(plan.boxes))
+
+
+@contextmanager
+def stoppable(
+    model: nn.Module, progress: ProgressCallback | None, what: str, done: int, total: int
+) -> Generator[None, None, None]:
+    """Within it the model asks `progress` before each of its layers whether to go on: a window may take seconds.
+
+    Raises:
+        Cancelled: if `progress` asks to stop.
+    """
+
+    def ask(_layer: nn.Module, _inputs: object) -> None:
+        report(progress, what, done, total)
+
+    layers = [] if progress is None else [layer for layer in model.modules() if not any(layer.children())]
+    hooks = [layer.register_forward_pre_hook(ask) for layer in layers]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def window_input(prepared: Prepared, box: Box, coordinates: bool) -> Tensor:

@@ -85,9 +85,9 @@ def on_grid(heat: np.ndarray, grid: Grid, segmentation: Segmentation, organs: tu
     nearest = np.empty((3, *heat.shape), dtype=np.int32)
     ndimage.distance_transform_edt(~known, return_distances=False, return_indices=True, indices=nearest)
     filled = heat[tuple(nearest)]
-    wanted = np.zeros(segmentation.grid.shape_ijk, dtype=bool)
-    for organ in organs:
-        wanted |= segmentation.mask(organ)
+    asked = np.zeros(len(segmentation.names) + 1, dtype=bool)
+    asked[[segmentation.names.index(organ) + 1 for organ in organs]] = True
+    wanted = asked[segmentation.layers].any(axis=0)
     index = np.argwhere(wanted)
     source = grid.to_index(segmentation.grid.to_ras(index))
     result = np.full(wanted.shape, np.nan, dtype=np.float32)
@@ -106,18 +106,20 @@ def hottest_ras_mm(
         organs: names of those wanted.
     """
     index = np.flatnonzero(~np.isnan(heat))
-    coldest_first = index[np.argsort(-heat.ravel()[index], kind="stable")[::-1]]
-    hottest = np.full(len(segmentation.names) + 1, -1, dtype=np.int64)
-    for layer in segmentation.layers:
-        labels = layer.ravel()[coldest_first]
-        hottest[labels[labels > 0]] = coldest_first[labels > 0]  # of several voxels of a label the last one stays
+    values = heat.ravel()[index]
     places: dict[str, tuple[float, float, float]] = {}
-    for organ in organs:
-        flat = int(hottest[segmentation.names.index(organ) + 1])
-        if flat >= 0:
-            r, a, s = segmentation.grid.to_ras(np.array(np.unravel_index(flat, heat.shape))).tolist()
-            places[organ] = (r, a, s)
-    return places
+    for layer in segmentation.layers:
+        labels = layer.ravel()[index]
+        by_label = np.argsort(labels, kind="stable")
+        starts = np.searchsorted(labels[by_label], np.arange(len(segmentation.names) + 2))
+        for organ in organs:
+            number = segmentation.names.index(organ) + 1
+            own = by_label[starts[number] : starts[number + 1]]
+            if len(own):
+                hottest = np.unravel_index(index[own[np.argmax(values[own])]], heat.shape)
+                r, a, s = segmentation.grid.to_ras(np.array(hottest)).tolist()
+                places[organ] = (r, a, s)
+    return {organ: places[organ] for organ in organs if organ in places}
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from CTGLIPLib.config import PreprocessConfig
-from CTGLIPLib.encode import autocast, window_input
+from CTGLIPLib.encode import autocast, stoppable, window_input
 from CTGLIPLib.errors import ConfigError, InputError, LabelError
 from CTGLIPLib.geometry import canonical_grid, grid_at_spacing
 from CTGLIPLib.model import GroundedEncoder
@@ -26,6 +26,7 @@ from CTGLIPLib.segmentation_names import vocabulary_of
 from CTGLIPLib.volume import Segmentation, Volume
 from CTGLIPLib.windows import Box, WindowPlan, bounding_box, plan_windows
 
+SEGMENTING = "segmenting windows"
 BODY_HU = -500.0
 SMALLEST_ORGAN_ML = 0.5
 PIECE_SHARE = 0.2
@@ -132,16 +133,16 @@ def classify(
     done = 0
     for start, following in zip(starts, [*starts[1:], starts[-1] + depth], strict=True):
         for box in (box for box in plan.boxes if box[2].start == start):
-            report(progress, "segmenting windows", done, len(plan.boxes))
+            report(progress, SEGMENTING, done, len(plan.boxes))
             window = window_input(prepared, box, network.config.coordinates).to(device)
-            with autocast(device):
+            with autocast(device), stoppable(network, progress, SEGMENTING, done, len(plan.boxes)):
                 features = network.features(window[None])[0].float()
             blended[:, box[0], box[1]] += features * torch.from_numpy(plan.weight(box)).to(device)
             done += 1
         final = following - start
         labels[..., start:following] = _most_likely(network, blended[..., :final])
         blended = torch.cat([blended[..., final:], torch.zeros_like(blended[..., :final])], dim=-1)
-    report(progress, "segmenting windows", done, len(plan.boxes))
+    report(progress, SEGMENTING, done, len(plan.boxes))
     return labels
 
 

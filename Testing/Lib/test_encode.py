@@ -230,9 +230,26 @@ def test_progress_counts_the_windows_and_false_cancels(model):
     study = prepare(*phantom(phantom_grid()), CONFIG)
     told: list[tuple[int, int]] = []
     encode_organs(model, study, CONFIG, lambda what, done, total: told.append((done, total)))
-    assert told[-1][0] == told[-1][1] == len(told) - 1
+    total = told[-1][1]
+    assert list(dict.fromkeys(told)) == [(done, total) for done in range(total + 1)]
     with pytest.raises(Cancelled, match="Cancelled while encoding windows"):
         encode_organs(model, study, CONFIG, lambda what, done, total: done < 1)
+
+
+def test_a_window_is_left_in_the_middle_when_asked_and_the_model_is_as_before(model):
+    study = prepare(*phantom(phantom_grid()), CONFIG)
+    before = encode_organs(model, study, CONFIG)
+    asked: list[int] = []
+
+    def stop_at_the_fifth_question(_what, _done, _total):
+        asked.append(1)
+        return len(asked) < 5
+
+    with pytest.raises(Cancelled, match="0 of"):
+        encode_organs(model, study, CONFIG, stop_at_the_fifth_question)
+    assert len(asked) == 5
+    np.testing.assert_array_equal(encode_organs(model, study, CONFIG, lambda *_step: None), before)
+    assert not any(layer._forward_pre_hooks for layer in model.modules())
 
 
 def test_the_cpu_computes_in_full_precision_and_a_named_device_is_taken():

@@ -317,7 +317,7 @@ def test_an_organ_below_half_a_millilitre_is_dropped():
 def test_the_own_head_reports_every_window_and_stops_when_asked(network):
     calls: list[tuple[int, int]] = []
     OwnSegmenter(network, PREPROCESS)(_body(), lambda what, done, total: calls.append((done, total)))
-    assert [done for done, _ in calls] == list(range(calls[0][1] + 1))
+    assert [done for done, _ in dict.fromkeys(calls)] == list(range(calls[0][1] + 1))
     with pytest.raises(Cancelled):
         OwnSegmenter(network, PREPROCESS)(_body(), lambda what, done, total: done < 2)
 
