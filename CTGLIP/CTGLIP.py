@@ -51,9 +51,9 @@ class CTGLIP(ScriptedLoadableModule):
 
 def registerSampleData() -> None:
     """Offer the tutorial's CTs in the Sample Data module; nothing is downloaded."""
-    from CTGLIPSlicer.sample_data import registerSampleData
+    from CTGLIPSlicer import sample_data
 
-    registerSampleData()
+    sample_data.registerSampleData()
 
 
 class CTGLIPWidget(ScriptedLoadableModuleWidget):
@@ -73,6 +73,9 @@ class CTGLIPWidget(ScriptedLoadableModuleWidget):
 
     def enter(self) -> None:
         """The user opens the module."""
+        from CTGLIPSlicer.terminology import loadTerminology
+
+        loadTerminology()
         if self.panel is not None:
             self.panel.enter()
 
@@ -120,8 +123,7 @@ class CTGLIPLogic(ScriptedLoadableModuleLogic):
         super().__init__()
         from CTGLIPSlicer.logic import ScriptLogic
 
-        scripts = ScriptLogic(session)
-        self._scripts = scripts
+        self._scripts = scripts = ScriptLogic(session)
         self.query, self.heatmap, self.batch = scripts.query, scripts.heatmap, scripts.batch
         self.exportResults, self.describe, self.close = scripts.exportResults, scripts.describe, scripts.close
 
@@ -134,16 +136,12 @@ class CTGLIPLogic(ScriptedLoadableModuleLogic):
 class CTGLIPTest(ScriptedLoadableModuleTest):
     """Runs in Slicer's self tests; CTGLIPSlicer.self_test has the tests."""
 
-    def setUp(self) -> None:
-        """An empty scene."""
-        slicer.mrmlScene.Clear()
-
     def runTest(self) -> None:
         """Ask a small scene made of numbers."""
         from CTGLIPSlicer import self_test
 
         for test in self_test.TESTS:
-            self.setUp()
+            slicer.mrmlScene.Clear()
             self.delayDisplay(test.__doc__)
             test(self)
         self.delayDisplay(_("All tests of CT-GLIP passed."))

@@ -70,6 +70,7 @@ class Session:
         self._task: Task | None = None
         self._stopping: dict[int, float] = {}  # requests asked to stop, and until when they may take
         self._describing: dict[int, Described] = {}
+        self._heard: int | None = None  # the last request that this child told something about
         self._events: deque[dict] = deque()
         self._reason = ""
         self._polling = False
@@ -185,6 +186,7 @@ class Session:
         self._stopping.clear()
         self._describing.clear()
         self._events.clear()
+        self._heard = None
         self._worker.kill()
         self._store.close()
         self._state = self._rest = State.IDLE
@@ -247,6 +249,7 @@ class Session:
     def _take(self, event: dict) -> None:
         """One event of the child."""
         kind, number = event.get("event"), event.get("id")
+        self._heard = self._heard if number is None else number
         if kind == "died":
             self._childDied(event["failure"])
         elif kind == "ready" and event.get("protocol") != PROTOCOL:
@@ -298,10 +301,14 @@ class Session:
         self._notify(Change("failed", self._state, failure=failure))
 
     def _childDied(self, failure: Failure) -> None:
-        """The child ended by itself: the request failed, unless it was to stop anyway."""
+        """The child ended by itself: the request failed, unless it was to stop anyway, or never reached the child."""
         self._stopping.clear()
-        if self._task is not None and self._task.id is not None:
+        isUnheard = self._task is not None and self._task.id not in (None, self._heard)
+        if isUnheard and self._heard is not None:  # the child served before and ended while nothing was asked
+            self._sendAnew()
+        elif self._task is not None and self._task.id is not None:
             self._fail(failure)
+        self._heard = None
         self._endDescribing(failure)
 
     def _wrongProtocol(self, version: object) -> None:
@@ -324,9 +331,13 @@ class Session:
         self._stopping.clear()
         self._endDescribing(Failure("Cancelled", _("The helper process was ended before it answered.")))
         if self._task is not None and self._task.id is not None:
-            self._task.id = None
-            if self._state is State.ENCODING:
-                self._go(State.PREPARING)
+            self._sendAnew()
+
+    def _sendAnew(self) -> None:
+        """Let the next `poll` send the request to another child."""
+        self._heard = self._task.id = None
+        if self._state is State.ENCODING:
+            self._go(State.PREPARING)
 
     def _endDescribing(self, failure: Failure) -> None:
         waiting, self._describing = self._describing, {}

@@ -312,6 +312,29 @@ def test_a_death_while_encoding_fails_and_the_next_request_starts_the_child_agai
     assert (played.worker.starts, played.state, len(played.scene.exports)) == (2, "ENCODING", 1)
 
 
+def test_a_child_that_ended_while_nothing_was_asked_is_replaced_without_a_word(played):
+    played.ready()
+    played.session.ask(played.study, ["spleen"])
+    played.worker.die(died())
+    played.session.poll()
+    assert (played.state, played.of("failed")) == ("PREPARING", [])
+    played.session.poll()
+    assert (played.worker.starts, played.worker.last["texts"]) == (2, ["spleen"])
+    played.worker.say("done", result=FINDINGS)
+    played.session.poll()
+    assert (played.state, len(played.scene.exports)) == ("READY", 1)
+
+
+def test_a_child_that_ends_at_once_is_replaced_only_where_it_served_before(played):
+    played.ready()
+    played.session.ask(played.study, ["spleen"])
+    for _ in range(2):
+        played.worker.die(died())
+        played.session.poll()
+        played.session.poll()
+    assert (played.state, len(played.of("failed")), played.worker.starts) == ("FAILED", 1, 2)
+
+
 def test_a_death_while_idle_is_no_failure(played):
     played.ready()
     played.worker.die(died())

@@ -113,17 +113,26 @@ def test_cancel_while_encoding_ends_within_two_seconds(makeSession, study):
     assert 0.9 < time.monotonic() - started < 2.0
 
 
-def test_a_killed_child_is_told_and_the_next_question_works(makeSession, study):
+def test_a_child_killed_while_it_works_is_told_and_the_next_question_works(makeSession, study):
     session = makeSession()
-    atEnd(session, lambda: session.ask(study, ["liver"]))
+    session.ask(study, ["liver"])
+    waitFor(lambda: session.poll() or (session.progress and session.progress.what == "reading the scan"), 60, 0.001)
     os.kill(session._worker.pid, signal.SIGKILL)
-    time.sleep(0.2)
-    failed = atEnd(session, lambda: session.ask(study, ["spleen"]))
-    assert failed.kind == "failed"
-    assert "signal 9" in failed.failure.message
-    assert "memory" in failed.failure.text
+    untilState(session, "FAILED")
+    assert "signal 9" in session.failure.message
+    assert "memory" in session.failure.text
     again = atEnd(session, lambda: session.ask(study, ["spleen"]))
     assert again.outcome.queryResult().queries[0].best.organ == "spleen"
+
+
+def test_a_child_killed_between_questions_is_not_missed(makeSession, study):
+    session = makeSession()
+    atEnd(session, lambda: session.ask(study, ["liver"]))
+    first = session._worker.pid
+    os.kill(first, signal.SIGKILL)
+    again = atEnd(session, lambda: session.ask(study, ["spleen"]))
+    assert again.outcome.queryResult().queries[0].best.organ == "spleen"
+    assert session._worker.pid != first
 
 
 @pytest.mark.parametrize("module", ["torch", "scipy"])
