@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +21,8 @@ MISSING = [package for module, package in NEEDED.items() if importlib.util.find_
 CHEST_STEPS = (4, 4, 2)
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
-for folder in (HERE, HERE.parent / "Lib"):  # `harness`, and `patient` for the tiny model
+# `harness`; `patient` for the tiny model; `CTGLIPSlicer` without CTGLIP.py, which puts itself on the path
+for folder in (HERE, HERE.parent / "Lib", REPOSITORY, REPOSITORY / "CTGLIP"):
     if str(folder) not in sys.path:
         sys.path.append(str(folder))
 
@@ -35,6 +37,15 @@ class _SkippedModule(pytest.Module):
 def pytest_pycollect_makemodule(module_path, parent):
     """Do not import test modules whose packages are missing."""
     return _SkippedModule.from_parent(parent, path=module_path) if MISSING and HERE in module_path.parents else None
+
+
+@pytest.fixture(autouse=True)
+def _noNetwork(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_args: object, **_kwargs: object) -> None:
+        msg = "tests must not use the network"
+        raise AssertionError(msg)
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
 
 
 @pytest.fixture(scope="session")

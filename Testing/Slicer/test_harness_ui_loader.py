@@ -13,7 +13,8 @@ UI = """<?xml version="1.0" encoding="UTF-8"?>
      <property name="nodeTypes"><stringlist notr="true"><string>vtkMRMLScalarVolumeNode</string></stringlist></property>
      <property name="{noneEnabled}"><bool>true</bool></property></widget></item>
     <item><widget class="QCheckBox" name="more"/></item>
-    <item><widget class="QLabel" name="details"/></item>
+    <item><widget class="QLabel" name="details">
+     <property name="buddy"><cstring>{buddy}</cstring></property></widget></item>
    </layout></widget></item>
  </layout></widget>
  <customwidgets>
@@ -39,6 +40,7 @@ def load(scene, tmp_path):
             "combo": "qMRMLNodeComboBox",
             "slot": "setMRMLScene(vtkMRMLScene*)",
             "signal": "toggled(bool)",
+            "buddy": "volume",
         }
         path = tmp_path / "Panel.ui"
         path.write_text(UI.format(**parts | changes))
@@ -54,6 +56,7 @@ def test_widgets_have_their_classes_names_and_properties(load):
     widget, ui = load()
     assert isinstance(widget, slicer.qMRMLWidget)
     assert (ui.inputs.text, ui.volume.nodeTypes, ui.volume.noneEnabled) == ("Inputs", ["vtkMRMLScalarVolumeNode"], True)
+    assert ui.details.buddy() is ui.volume
 
 
 def test_the_scene_reaches_the_combo_box_through_the_files_connection(load, scene):
@@ -81,6 +84,7 @@ def test_connections_between_qt_widgets_work(load):
         ({"noneEnabled": "noneEnable"}, "has no property noneEnable"),
         ({"slot": "setScene(vtkMRMLScene*)"}, "has no slot"),
         ({"signal": "toggled(int)"}, "has no signal"),
+        ({"buddy": "volumes"}, "no object 'volumes'"),
     ],
 )
 def test_something_unknown_is_refused(load, change, message):

@@ -21,6 +21,7 @@ class ScriptedModule:
         self.path = str(path)
         self.hidden = False
         self.icon = None
+        self.addsPath = False
         self._widget: ScriptedModuleWidget | None = None
 
     def logic(self) -> slicer.vtkSlicerScriptedLoadableModuleLogic:
@@ -83,13 +84,15 @@ def loadModule(path: Path | str) -> tuple[types.ModuleType, object]:
     """
     path = Path(path).resolve()
     name = path.stem
-    if str(path.parent) not in sys.path:
+    addsPath = str(path.parent) not in sys.path
+    if addsPath:
         sys.path.insert(0, str(path.parent))
     spec = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     spec.loader.exec_module(module)
     parent = ScriptedModule(name, path)
+    parent.addsPath = addsPath
     setattr(slicer.modules, name.lower(), parent)
     instance = getattr(module, name)(parent)
     setattr(slicer.modules, f"{name}Instance", instance)
@@ -117,7 +120,7 @@ def unloadModule(name: str) -> None:
     sys.modules.pop(name, None)
     if parent is not None:
         folder = str(Path(parent.path).parent)
-        if folder in sys.path:
+        if parent.addsPath and folder in sys.path:
             sys.path.remove(folder)
         if parent._widget is not None:
             parent._widget.deleteLater()

@@ -15,7 +15,7 @@ from PySide6 import QtCore
 
 
 class Problems:
-    """Collected problems since the last `clear`."""
+    """Collected problems since the last `clear`; exceptions and VTK errors are also printed to stderr."""
 
     def __init__(self):
         self.exceptions: list[str] = []
@@ -39,12 +39,14 @@ class Problems:
 
     def _onException(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         self.exceptions.append("".join(traceback.format_exception(kind, error, trace)))
+        sys.__excepthook__(kind, error, trace)
 
     def _onQtMessage(self, _kind: QtCore.QtMsgType, _context: QtCore.QMessageLogContext, text: str) -> None:
         self.qtMessages.append(text)
 
     def _onVtkError(self, _caller: vtk.vtkObject, _event: str, text: str = "") -> None:
         self.vtkErrors.append(text)
+        sys.stderr.write(text)
 
     _onVtkError.CallDataType = vtk.VTK_STRING
 

@@ -12,6 +12,7 @@ from harness.pythonqt import connect
 
 CUSTOM_WIDGETS = {cls.__name__: cls for cls in (*ctk_widgets.WIDGETS, *mrml_widgets.WIDGETS)}
 _NOT_WIDGETS = {"Line"}  # Designer's name of a QFrame
+_DESIGNERS_OWN = {"buddy"}  # no property of QLabel: the loader calls setBuddy
 
 
 class UiError(RuntimeError):
@@ -75,8 +76,10 @@ def _requireKnownProperties(root: ElementTree.Element, widget: QtWidgets.QWidget
         if element.get("class") in _NOT_WIDGETS:
             continue
         target = _find(widget, element.get("name"))
-        names = [each.get("name") for each in element.findall("property") if each.get("stdset") != "0"]
-        unknown = [name for name in names if target.metaObject().indexOfProperty(name) < 0]
+        for buddy in element.findall("property[@name='buddy']"):
+            _find(widget, buddy.findtext("cstring"))
+        names = {each.get("name") for each in element.findall("property") if each.get("stdset") != "0"}
+        unknown = sorted(name for name in names - _DESIGNERS_OWN if target.metaObject().indexOfProperty(name) < 0)
         if unknown:
             msg = f"{element.get('class')} ({element.get('name')}) has no property {', '.join(unknown)}"
             raise UiError(msg)
