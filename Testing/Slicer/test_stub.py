@@ -79,8 +79,8 @@ def test_sample_data_is_offered_once_slicer_has_started(loaded, slicerApp):
     import SampleData  # noqa: F401 - the harness's recorder
 
     def names():
-        sources = slicer.modules.sampleDataSources.values()
-        return {source.sampleName for group in sources for source in group}
+        groups = getattr(slicer.modules, "sampleDataSources", {}).values()
+        return {source.sampleName for group in groups for source in group}
 
     before = names()
     slicerApp.emit("startupCompleted()")
