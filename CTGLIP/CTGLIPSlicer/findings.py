@@ -1,4 +1,8 @@
-"""Answers as rows of the findings table, every organ asked in one, those that were not measured too."""
+"""Answers as rows of the findings table, every organ asked in one, those that were not measured too.
+
+An organ that is asked for and has no mask was compared with every mask there is: then only the organ itself and the
+masks that come closest are rows (test_findings: `an organ without a mask comes first, then the closest masks`).
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,9 @@ from slicer.i18n import tr as _
 
 if TYPE_CHECKING:
     from CTGLIPLib.results import Answer, OrganScore, OrganState, QueryAnswer, QueryResult
+
+CLOSEST = 3
+"""Masks shown for an organ that has none of its own."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +58,9 @@ def rowsOf(result: QueryResult) -> list[FindingRow]:
     rows: list[FindingRow] = []
     for index, answer in enumerate(result.queries):
         question = questionOf(result, index)
-        rows += [_row(question, index, answer, organ) for organ in answer.ranked] or [_rowWithoutOrgan(question, index)]
+        rows += [_row(question, index, answer, organ) for organ in _shown(answer)] or [
+            _rowWithoutOrgan(question, index)
+        ]
     return rows
 
 
@@ -80,8 +89,23 @@ def stateWords(code: str) -> str:
     return words[code]
 
 
+def _shown(answer: QueryAnswer) -> list[OrganScore]:
+    """The organs of an answer that are rows, in their order."""
+    if not _isSearch(answer):
+        return list(answer.ranked)
+    asked = [organ for organ in answer.organs if organ.organ in answer.organs_asked]
+    others = [organ for organ in answer.ranked if organ.is_scored and organ not in asked]
+    return [*asked, *others[:CLOSEST]]
+
+
+def _isSearch(answer: QueryAnswer) -> bool:
+    """Whether an organ without a mask was looked for among the masks of others."""
+    return answer.kind == "organ" and any(organ.organ not in answer.organs_asked for organ in answer.organs)
+
+
 def _row(question: str, index: int, answer: QueryAnswer, organ: OrganScore) -> FindingRow:
     code = _answerOf(answer, organ)
+    isClosest = code == "not_found" and organ.organ not in answer.organs_asked and _isSearch(answer)
     return FindingRow(
         question=question,
         organ=organ.readable,
@@ -89,7 +113,7 @@ def _row(question: str, index: int, answer: QueryAnswer, organ: OrganScore) -> F
         score=organ.score,
         similarity=organ.similarity,
         state=stateWords(organ.state),
-        answer=answerWords(code),
+        answer=_("closest mask") if isClosest else answerWords(code),
         volumeMl=None if organ.state == "absent" else organ.volume_ml,
         questionIndex=index,
         organName=organ.organ,

@@ -60,15 +60,34 @@ def test_an_absent_organ_is_a_row_without_numbers(findings):
     assert (row.score, row.similarity, row.volumeMl, row.centroidRas) == (None, None, None, None)
 
 
-def test_an_organ_that_was_asked_for_and_is_not_there_was_not_found(findings):
-    asked = answer(
-        "gallbladder", organ("gallbladder", None, "absent"), organ("liver", 0.1), verdict="not_found", kind="organ",
-        organs_asked=("gallbladder",),
-    )  # fmt: skip
-    assert {row.organName: row.answerCode for row in findings.rowsOf(result(asked))} == {
-        "gallbladder": "not_found",
-        "liver": "not_found",
-    }
+def test_an_organ_without_a_mask_comes_first_then_the_closest_masks(findings):
+    others = [organ(name, score) for name, score in (("liver", 0.1), ("spleen", 0.4), ("colon", 0.2), ("aorta", 0.3))]
+    asked = {"kind": "organ", "organs_asked": ("gallbladder",), "verdict": "not_found"}
+    searched = answer("gallbladder", *others, organ("gallbladder", None, "absent"), **asked)
+    assert [(row.organName, row.answer, row.answerCode) for row in findings.rowsOf(result(searched))] == [
+        ("gallbladder", "asked, not found", "not_found"),
+        ("spleen", "closest mask", "not_found"),
+        ("aorta", "closest mask", "not_found"),
+        ("colon", "closest mask", "not_found"),
+    ]
+
+
+def test_a_mask_of_another_name_that_fits_the_organ_asked_is_found(findings):
+    asked = {"kind": "organ", "organs_asked": ("gallbladder",)}
+    searched = answer("gallbladder", organ("structure_7", 0.9), organ("gallbladder", None, "absent"), **asked)
+    assert [(row.organName, row.answer) for row in findings.rowsOf(result(searched))] == [
+        ("gallbladder", "asked, not found"),
+        ("structure_7", "found"),
+    ]
+
+
+def test_of_a_pair_with_one_mask_the_other_is_told_too(findings):
+    asked = {"kind": "organ", "organs_asked": ("kidney_left", "kidney_right"), "threshold": None}
+    both = answer("kidneys", organ("kidney_left", 0.9), organ("kidney_right", None, "absent"), **asked)
+    assert [(row.organName, row.answerCode) for row in findings.rowsOf(result(both))] == [
+        ("kidney_left", "found"),
+        ("kidney_right", "not_found"),
+    ]
 
 
 def test_an_organ_with_a_mask_is_found_whatever_its_score(findings):
