@@ -44,7 +44,7 @@ class AnswerView:
     @property
     def showsHeat(self) -> bool:
         """Whether a heat map lies over the CT."""
-        return bool(self._shownHeat)
+        return _isInScene(self.volumeNode) and heat_overlay.isShown(self.volumeNode)
 
     @property
     def shows3D(self) -> bool:
@@ -113,19 +113,27 @@ class AnswerView:
         node.GetDisplayNode().SetVisibility3D(shown)
 
     def addHeat(self, text: str, result: dict) -> None:
-        """Keep the heat map of a question and show it."""
+        """Keep the heat map of a question and show it.
+
+        Raises:
+            CTGLIPError: if its file cannot be read.
+        """
         self._heat[text] = result
         self.showHeat(text)
 
     def showHeat(self, text: str) -> None:
-        """Lay the question's heat map over the CT."""
+        """Lay the question's heat map over the CT.
+
+        Raises:
+            CTGLIPError: if its file cannot be read any more.
+        """
         if self.volumeNode is not None and text in self._heat:
             heat_overlay.showHeatmap(self._heat[text], self.volumeNode, text)
             self._shownHeat = text
 
     def hideHeat(self) -> None:
         """Take the heat map off the views."""
-        if self._shownHeat and _isInScene(self.volumeNode):
+        if _isInScene(self.volumeNode):
             heat_overlay.hideHeatmap(self.volumeNode)
         self._shownHeat = ""
 
@@ -136,12 +144,13 @@ class AnswerView:
         return None if spot is None else (float(spot[0]), float(spot[1]), float(spot[2]))
 
     def jump(self, row: FindingRow) -> bool:
-        """Bring all views to a row's organ; False where it is not in the scan."""
+        """Bring all views to a row's organ and make it stand out; False where it is not in the scan."""
         place, node = self.placeOf(row), self._organs()
-        if place is None:
-            return False
-        jump.jumpTo(place, node)
-        return True
+        if node is not None and not self.isOriginal:
+            display.highlight(node, row.organName or None)
+        if place is not None:
+            jump.jumpTo(place, node)
+        return place is not None
 
     def _organs(self) -> slicer.vtkMRMLSegmentationNode | None:
         return self.segmentationNode if _isInScene(self.segmentationNode) else None

@@ -36,13 +36,13 @@ class Column:
 def columns() -> tuple[Column, ...]:
     """The columns in their order."""
     return (
-        Column(_("Question"), 112, lambda row: row.question),
-        Column(_("Organ"), 96, lambda row: row.organ),
-        Column(_("Side"), 38, lambda row: row.side),
-        Column(_("Score"), 44, lambda row: decimals(row.score, 2), lambda row: row.score),
-        Column(_("State"), 60, lambda row: row.state),
-        Column(_("Answer"), 74, lambda row: row.answer),
-        Column(_("ml"), 52, lambda row: decimals(row.volumeMl or None, 1), lambda row: row.volumeMl or None),
+        Column(_("Question"), 80, lambda row: row.question),
+        Column(_("Organ"), 84, lambda row: row.organ),
+        Column(_("Side"), 32, lambda row: row.side),
+        Column(_("Score"), 42, lambda row: decimals(row.score, 2), lambda row: row.score),
+        Column(_("State"), 46, lambda row: row.state),
+        Column(_("Answer"), 72, lambda row: row.answer),
+        Column(_("ml"), 48, lambda row: decimals(row.volumeMl or None, 1), lambda row: row.volumeMl or None),
     )
 
 
@@ -94,6 +94,7 @@ class FindingsTable:
         view.setModel(self._sorted)
         view.verticalHeader().hide()
         view.verticalHeader().setDefaultSectionSize(22)
+        view.horizontalHeader().stretchLastSection = True
         for number, column in enumerate(self._columns):
             view.setColumnWidth(number, column.width)
         for name, code in answerFilters():
@@ -146,9 +147,9 @@ class FindingsTable:
             index = model.index(place, number)
             text = column.text(row)
             model.setData(index, text, qt.Qt.DisplayRole)
-            model.setData(index, told, qt.Qt.ToolTipRole)
             if column.number is None:
                 model.setData(index, text, SORT_ROLE)
+                model.setData(index, told, qt.Qt.ToolTipRole)
                 continue
             value = column.number(row)
             model.setData(index, UNMEASURED if value is None else float(value), SORT_ROLE)

@@ -10,6 +10,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
+from CTGLIPSlicer.heat_overlay import CT_ROLE
 from CTGLIPSlicer.parameters import Parameters
 
 REFERENCE_ROLE = "referenceImageGeometryRef"
@@ -72,8 +73,7 @@ class InputsSection:
         """Where no CT is chosen, choose the scene's first one and its segmentation."""
         if parameters.inputVolume is None:
             volumes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
-            cts = [node for node in volumes if node.GetClassName() == "vtkMRMLScalarVolumeNode"]
-            parameters.inputVolume = next((node for node in cts if not node.GetHideFromEditors()), None)
+            parameters.inputVolume = next((node for node in volumes if _mayBeCt(node)), None)
         if parameters.inputVolume is not None and parameters.segmentation is None:
             parameters.segmentation = segmentationOf(parameters.inputVolume)
 
@@ -183,6 +183,12 @@ def _volumeOf(segmentationNode: object) -> object | None:
     """The CT that a segmentation was made on; None where that is not known, as for one made of a label map."""
     node = segmentationNode.GetNodeReference(REFERENCE_ROLE)
     return None if node is None or node.IsA("vtkMRMLLabelMapVolumeNode") else node
+
+
+def _mayBeCt(volumeNode: object) -> bool:
+    """Whether a volume is neither hidden, nor a label map, nor one of our heat maps."""
+    isScalar = volumeNode.GetClassName() == "vtkMRMLScalarVolumeNode"
+    return isScalar and not volumeNode.GetHideFromEditors() and not volumeNode.GetNodeReferenceID(CT_ROLE)
 
 
 def _voxelsTime(volumeNode: object) -> int:

@@ -1,7 +1,7 @@
 """The editor of the questions, one a line, with completions from organs and findings.
 
 The completions open while a line is typed: arrow keys choose, Enter or Tab takes, Escape closes. Ctrl+Enter (Cmd+Enter
-on a Mac) asks. The keys of an open list are passed on to it, so `keyPressEvent` is overridden; all else is Qt's.
+on a Mac) asks. An open list passes its keys on to the editor first, so `keyPressEvent` is overridden.
 """
 
 from __future__ import annotations
@@ -42,11 +42,8 @@ class QuestionEdit(qt.QPlainTextEdit):
         self._shortcuts = [self._shortcut(keys, onAsk) for keys in ASK_KEYS]
 
     def keyPressEvent(self, event: qt.QKeyEvent) -> None:
-        """Type, and offer completions; the keys that choose are left to an open list."""
-        if self.isCompleting() and event.key() in (
-            qt.Qt.Key_Return, qt.Qt.Key_Enter, qt.Qt.Key_Tab, qt.Qt.Key_Backtab, qt.Qt.Key_Escape,
-        ):  # fmt: skip
-            event.ignore()
+        """Type, and offer completions; Enter, Tab and Escape belong to an open list."""
+        if self.isCompleting() and self._endCompleting(event.key()):
             return
         qt.QPlainTextEdit.keyPressEvent(self, event)
         typed = event.text()
@@ -75,6 +72,7 @@ class QuestionEdit(qt.QPlainTextEdit):
         for row, name in enumerate(offered):
             index = self._model.index(row, 0)
             self._model.setData(index, name, qt.Qt.EditRole)
+        popup.selectionModel().clear()
         place = self.cursorRect()
         place.setWidth(popup.sizeHintForColumn(0) + popup.verticalScrollBar().sizeHint.width() + 8)
         self._completer.complete(place)
@@ -87,6 +85,26 @@ class QuestionEdit(qt.QPlainTextEdit):
         cursor.insertText(name)
         self.setTextCursor(cursor)
         self._prefix = name
+
+    def _endCompleting(self, key: int) -> bool:
+        """What a key does to the open list; False where the key is for the text.
+
+        Tab takes the first completion where none is chosen. Enter does not: somebody who typed "kidney" and wants the
+        next line shall not get "kidney stone".
+        """
+        chosen = (
+            self._completer.popup().currentIndex() if self._completer.popup().selectionModel().hasSelection else None
+        )
+        if key == qt.Qt.Key_Tab and chosen is None:
+            chosen = self._model.index(0, 0)
+        if key not in (qt.Qt.Key_Return, qt.Qt.Key_Enter, qt.Qt.Key_Tab, qt.Qt.Key_Escape):
+            return False
+        self._completer.popup().hide()
+        if key == qt.Qt.Key_Escape:
+            return True
+        if chosen is not None:
+            self.complete(chosen.data())
+        return chosen is not None
 
     def _shortcut(self, keys: str, onAsk: Callable[[], None]) -> qt.QShortcut:
         shortcut = qt.QShortcut(self)

@@ -76,7 +76,11 @@ class ResultsPanel:
         self.update(self._parameters)
 
     def receiveHeat(self, outcome: Outcome) -> None:
-        """Show a heat map, if it is of the chosen CT."""
+        """Show a heat map, if it is of the chosen CT.
+
+        Raises:
+            CTGLIPError: if its file cannot be read.
+        """
         if outcome.inputs.volumeNode is self.view.volumeNode:
             self.view.addHeat(outcome.texts[0], outcome.result)
         self.showViews()
@@ -180,10 +184,13 @@ class ResultsPanel:
         answer = self.view.answer
         if not wanted or answer is None:
             self.view.hideHeat()
-        elif self.view.hasHeat:
-            self.view.showHeat(answer.text)
-        else:
+        elif not self.view.hasHeat:
             self._requests.heatmap(answer.text)
+        else:
+            try:
+                self.view.showHeat(answer.text)
+            except CTGLIPError as error:
+                self._tell(str(error))
         self.showViews()
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 
 import qt
+import slicer
 from slicer.i18n import tr as _
 
 from CTGLIPSlicer.findings import FindingRow
@@ -106,10 +107,14 @@ class SeeSection:
         if self._updating or self._parameters is None:
             return
         ui, parameters = self._ui, self._parameters
-        colourBy = ui.colourByComboBox.itemData(ui.colourByComboBox.currentIndex)
-        colourRange = ui.colourRangeComboBox.itemData(ui.colourRangeComboBox.currentIndex)
-        parameters.colourBy, parameters.colourRange = colourBy, colourRange
-        parameters.dimOthers = bool(ui.dimOthersCheckBox.checked)
+        chosen = {
+            "colourBy": ui.colourByComboBox.itemData(ui.colourByComboBox.currentIndex),
+            "colourRange": ui.colourRangeComboBox.itemData(ui.colourRangeComboBox.currentIndex),
+            "dimOthers": bool(ui.dimOthersCheckBox.checked),
+        }
+        with slicer.util.NodeModify(parameters.node):
+            for name, value in chosen.items():
+                setattr(parameters, name, value)
 
 
 def colourings() -> list[tuple[str, str]]:

@@ -6,6 +6,7 @@ import html
 from collections.abc import Callable
 from types import SimpleNamespace
 
+import ctk
 import qt
 from slicer.i18n import tr as _
 
@@ -42,6 +43,7 @@ class SetupSection:
         ui.installButton.connect("clicked()", self._onInstall)
         ui.weightsButton.connect("toggled(bool)", self._onWeights)
         for name, edit in self._folders().items():
+            edit.filters = ctk.ctkPathLineEdit.Dirs
             edit.connect("currentPathChanged(QString)", lambda path, name=name: self._onFolder(name, path))
 
     @property

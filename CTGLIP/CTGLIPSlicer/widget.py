@@ -186,30 +186,31 @@ class CTGLIPPanel(slicer.util.VTKObservationMixin):
             self.results.showViews()
 
     def _onAnswered(self, outcome: Outcome) -> None:
-        if outcome.command == "ask":
-            self._onAnswers(outcome)
-        elif outcome.command == "heatmap":
-            self.results.receiveHeat(outcome)
-            self.ask.setStatus(_("Heat map of: {text}").format(text=outcome.texts[0]))
-        elif outcome.command == "report":
-            self.results.receiveReport(outcome)
-            self.ask.setStatus(_("The report was written."))
-
-    def _onAnswers(self, outcome: Outcome) -> None:
-        """Keep answers in the scene; show them, if they are about the chosen CT."""
+        """Take what the child process sent; what cannot be used is shown as a failure."""
         try:
-            received = receive(self.session, outcome)
+            if outcome.command == "ask":
+                self._takeAnswers(outcome)
+            elif outcome.command == "heatmap":
+                self.results.receiveHeat(outcome)
+                self.ask.setStatus(_("Heat map of: {text}").format(text=outcome.texts[0]))
+            elif outcome.command == "report":
+                self.results.receiveReport(outcome)
+                self.ask.setStatus(_("The report was written."))
         except CTGLIPError as error:
             self.ask.showFailure(Failure(type(error).__name__, str(error)))
-            return
+            self.results.showViews()
+
+    def _takeAnswers(self, outcome: Outcome) -> None:
+        """Keep answers in the scene; show them, if they are about the chosen CT."""
+        received = receive(self.session, outcome)
         volume, parameters = outcome.inputs.volumeNode, self._parameters
-        told = _("{count} answers about {name} in {seconds:.1f} s.").format(
-            count=len(received.result.queries), name=volume.GetName(), seconds=outcome.result.get("seconds") or 0.0
-        )
         if volume is parameters.inputVolume:
             if received.segmentationNode is not None:
                 parameters.organsSource, parameters.segmentation = "scene", received.segmentationNode
             self.results.receive(received)
+        told = _("{count} answers about {name} in {seconds:.1f} s.").format(
+            count=len(received.result.queries), name=volume.GetName(), seconds=outcome.result.get("seconds") or 0.0
+        )
         self.ask.setStatus(" ".join([told, *outcome.warnings]))
 
     def _bind(self) -> None:
