@@ -34,7 +34,7 @@ PROTOCOL = 1
 END_GRACE_S = 1.5
 PROGRESS_EVERY_S = 0.05
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("CTGLIPLib.worker")  # __name__ is __main__
 
 
 def main() -> None:

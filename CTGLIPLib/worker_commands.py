@@ -59,12 +59,12 @@ class Commands:
 
     def heatmap(self, request: Heatmap, progress: ProgressCallback) -> Result:
         """A file of the heat map, its range, and the hottest place of each organ."""
-        from CTGLIPLib.heatmap import hottest_ras_mm
-
         opened = self.studies.open(request.study, (request.text,), progress)
         answer = opened.predictor.query(opened.study, [request.text], progress).queries[0]
         _require_measured(answer)
         heat = opened.predictor.heatmap_of(opened.study, answer, progress)
+        from CTGLIPLib.heatmap import hottest_ras_mm  # here, for it loads torch, which may take seconds
+
         known = heat[~np.isnan(heat)]
         low, high = np.percentile(known, PERCENTILES) if len(known) else (0.0, 0.0)
         write_volume(

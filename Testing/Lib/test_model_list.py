@@ -13,7 +13,15 @@ from CTGLIPLib.checkpoint import ModelFolder, save_model
 from CTGLIPLib.config import Config, ModelConfig, PreprocessConfig, ScoreConfig, TextConfig
 from CTGLIPLib.errors import CheckpointError, OutputError
 from CTGLIPLib.model import GroundedEncoder
-from CTGLIPLib.model_list import add_model, describe_model, find_model, list_models, user_models_folder
+from CTGLIPLib.model_list import (
+    ModelFacts,
+    add_model,
+    describe_model,
+    find_model,
+    list_models,
+    model_facts,
+    user_models_folder,
+)
 
 CARD = "---\nlicense: apache-2.0\ntags: [ct]\n---\n# Toy\n\nTrained on nothing.\n"
 
@@ -138,3 +146,16 @@ def test_the_description_names_what_the_scores_were_calibrated_on(shipped, tmp_p
     score = ScoreConfig(calibrated_on="simulated findings", by_finding={"cyst": (1.0, 0.0)})
     calibrated = ModelFolder(model.folder, Config(score=score), model.sha256)
     assert "simulated findings; threshold 0.5, 1 findings on their own" in describe_model(calibrated)
+
+
+def test_the_facts_are_those_of_the_cards_front_matter_or_say_that_it_has_none(shipped, made, tmp_path):
+    facts = model_facts(find_model())
+    assert (facts.licence, facts.data) == ("apache-2.0", "not stated")
+    assert facts.knows == "2 organs of its own; none: scores are not probabilities of disease; threshold 0.5"
+    folder = Path(shutil.copytree(made[1], tmp_path / "other"))
+    (folder / "README.md").write_text(
+        "---\nLicence: MIT\ndata: ten CTs: all of phantoms\nknows:  livers \n---\n# Toy\n"
+    )
+    assert model_facts(find_model(str(folder))) == ModelFacts("MIT", "ten CTs: all of phantoms", "livers")
+    (folder / "README.md").unlink()
+    assert model_facts(find_model(str(folder))).licence == "not stated"
