@@ -26,12 +26,12 @@ ORIGINALS = "CTGLIP.originalLooks"
 HIGHLIGHTED = "CTGLIP.highlighted"
 GREY = (0.7, 0.7, 0.7)
 UNSCORED = Look(GREY, opacity3D=0.35, fill=0.3, outline=0.8)
-DIMMED = Look(GREY, opacity3D=0.04, fill=0.0, outline=0.12)
+DIMMED = Look(GREY, opacity3D=0.04, fill=0.0, outline=0.15)
 FAINTEST = Look(None, opacity3D=0.3, fill=0.25, outline=0.5)
 """Opacities of an organ that does not match at all; one that matches is fully opaque."""
 NARROWEST_RANGE = 0.1
 """Values that differ by less are not spread over the whole colour scale."""
-QUESTION_LETTERS = 40
+QUESTION_LETTERS = 60
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,9 @@ class DisplayOptions:
     Attributes:
         colourBy: the calibrated score, or the bare similarity.
         colourRange: "fixed", so that answers compare (scores 0..1, similarities -1..1), or "fitted" to this answer.
-        dimOthers: whether organs that were not asked fade to grey; else they keep their own look.
+        dimOthers: whether organs that were not asked fade to faint grey outlines; else they keep their own look.
+        ghosts: whether dimmed organs stay in 3D as faint ghosts. Translucent surfaces of a hundred organs cost seconds
+            a picture without a graphics card, so by default they are left out there.
 
     Raises:
         ValueError: if a value is none of these.
@@ -50,6 +52,7 @@ class DisplayOptions:
     colourBy: Literal["score", "similarity"] = "score"
     colourRange: Literal["fixed", "fitted"] = "fixed"
     dimOthers: bool = True
+    ghosts: bool = False
 
     def __post_init__(self) -> None:
         if self.colourBy not in {"score", "similarity"} or self.colourRange not in {"fixed", "fitted"}:
@@ -121,7 +124,9 @@ def highlight(segmentationNode: slicer.vtkMRMLSegmentationNode, organ: str | Non
             look = lookOf(display, segmentId)
             keepLooks(display, HIGHLIGHTED, {segmentId: look})
             applyLook(
-                display, segmentId, replace(look, opacity3D=1.0, fill=max(look.fill, 0.8), outline=1.0, visible=True)
+                display,
+                segmentId,
+                replace(look, opacity3D=1.0, fill=max(look.fill, 0.8), outline=1.0, visible=True, visible3D=True),
             )
 
 
@@ -147,7 +152,8 @@ def _show(
 ) -> None:
     """Show a segment: hidden organs come out only where they were asked."""
     if look is DIMMED:
-        look = replace(DIMMED, visible=original.visible) if options.dimOthers else original
+        dimmed = replace(DIMMED, visible=original.visible, visible3D=original.visible3D and options.ghosts)
+        look = dimmed if options.dimOthers else original
     applyLook(display, segmentId, look)
 
 

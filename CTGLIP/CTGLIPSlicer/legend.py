@@ -7,6 +7,7 @@ display node had before is kept there until the legend is hidden. Guarded by Tes
 from __future__ import annotations
 
 import json
+from textwrap import wrap
 
 import slicer
 
@@ -15,9 +16,11 @@ from CTGLIPSlicer.colour_scale import ColourScale, colourNode
 FORMER = "CTGLIP.formerScale"
 LABELS = 5
 LABEL_FORMAT = "%.2f"
-SIZE = (0.16, 0.45)
-"""Width and height as shares of the view."""
+SIZE = (0.085, 0.45)
+"""Width and height as shares of the view; Slicer 5.12 fits all texts to the width that is left for the labels."""
 FONT_PIXELS = 14
+LINE_LETTERS = 28
+"""So long a line of the title takes less than half of a view's width."""
 RIGHT, LEFT = (1.0, 0.5), (0.0, 0.5)
 """Where the legend's free play goes: 0 left or bottom, 1 right or top."""
 
@@ -46,7 +49,7 @@ def hideLegend(segmentationNode: slicer.vtkMRMLSegmentationNode) -> None:
     if former:
         colourNodeId, low, high, flag = json.loads(former)
         with slicer.util.NodeModify(display):
-            display.SetAndObserveColorNodeID(colourNodeId)
+            display.SetAndObserveColorNodeID(colourNodeId or "")
             display.SetScalarRange(low, high)
             display.SetScalarRangeFlag(flag)
             display.SetAttribute(FORMER, None)
@@ -59,12 +62,12 @@ def addLegend(
 
     Args:
         display: what it explains; palette and range are this node's.
-        title: what the colours mean; may have several lines.
+        title: what the colours mean; long lines are wrapped.
         position: RIGHT or LEFT.
     """
     legend = slicer.modules.colors.logic().AddDefaultColorLegendDisplayNode(display)
     with slicer.util.NodeModify(legend):
-        legend.SetTitleText(title)
+        legend.SetTitleText("\n".join(line for part in title.splitlines() for line in wrap(part, LINE_LETTERS)))
         legend.SetLabelFormat(LABEL_FORMAT)
         legend.SetNumberOfLabels(LABELS)
         legend.SetSize(*SIZE)

@@ -22,6 +22,7 @@ class Look:
         fill: opacity of its area in slices, 0 to 1.
         outline: opacity of its contour in slices, 0 to 1.
         visible: whether it is shown at all.
+        visible3D: whether its surface is shown.
     """
 
     colour: tuple[float, float, float] | None
@@ -29,6 +30,7 @@ class Look:
     fill: float
     outline: float
     visible: bool = True
+    visible3D: bool = True
 
 
 def lookOf(display: slicer.vtkMRMLSegmentationDisplayNode, segmentId: str) -> Look:
@@ -40,6 +42,7 @@ def lookOf(display: slicer.vtkMRMLSegmentationDisplayNode, segmentId: str) -> Lo
         display.GetSegmentOpacity2DFill(segmentId),
         display.GetSegmentOpacity2DOutline(segmentId),
         bool(display.GetSegmentVisibility(segmentId)),
+        bool(display.GetSegmentVisibility3D(segmentId)),
     )
 
 
@@ -53,6 +56,7 @@ def applyLook(display: slicer.vtkMRMLSegmentationDisplayNode, segmentId: str, lo
     display.SetSegmentOpacity2DFill(segmentId, look.fill)
     display.SetSegmentOpacity2DOutline(segmentId, look.outline)
     display.SetSegmentVisibility(segmentId, look.visible)
+    display.SetSegmentVisibility3D(segmentId, look.visible3D)
 
 
 def keptLooks(display: slicer.vtkMRMLSegmentationDisplayNode, key: str) -> dict[str, Look]:
