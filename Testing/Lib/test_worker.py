@@ -54,8 +54,8 @@ def start(tmp_path):
     """Starts workers of the test's own in its folder, and ends them."""
     started = []
 
-    def start_worker(*python_path: Path, **environment: str) -> WorkerProcess:
-        started.append(WorkerProcess(tmp_path, *python_path, **environment))
+    def start_worker(*python_path: Path, **options: str) -> WorkerProcess:
+        started.append(WorkerProcess(tmp_path, *python_path, **options))
         return started[-1]
 
     yield start_worker
@@ -222,6 +222,41 @@ def test_the_end_of_its_input_stops_what_runs(study, slow_model, start, tmp_path
     assert worker.process.wait(10) == 0
     assert time.monotonic() - started < 2.5
     assert not list((tmp_path / "cache").rglob("*.ctglip"))
+
+
+FAULTY = """
+from CTGLIPLib import worker, worker_commands
+
+faults = [KeyError("/patients/Doe_John/ct.nii"), MemoryError("Doe")]
+
+def sometimes_describe(self, request, progress):
+    if faults:
+        self.studies._kept["big"] = object()
+        raise faults.pop(0)
+    return {"kept": len(self.studies._kept)}
+
+worker_commands.HANDLERS[worker_commands.Describe] = sometimes_describe
+worker.main()
+"""
+
+
+def test_a_fault_of_ours_and_too_little_memory_are_told_without_the_patient_and_survived(start):
+    worker = start(code=FAULTY)
+    fault, memory = worker.answer("describe"), worker.answer("describe")
+    assert (fault["kind"], memory["kind"]) == ("InternalError", "OutOfMemory")
+    assert fault["details"].endswith("in sometimes_describe\nKeyError")
+    assert worker.answer("describe")["result"] == {"kept": 0}
+    assert "Doe" not in worker.log.read_text() + str(fault) + str(memory)
+
+
+def test_an_id_that_is_in_use_is_refused_without_touching_the_other_request(worker, study, slow_model):
+    job = worker.send("ask", study=study | {"model": str(slow_model)}, texts=["fatty liver"])
+    worker.write(json.dumps({"id": job, "command": "describe"}))
+    refused = worker.until("error", "done")
+    assert "id" not in refused
+    assert f"{job} is in use" in refused["message"]
+    worker.write(json.dumps({"command": "cancel", "id": job}))
+    assert worker.until("cancelled", "done")["id"] == job
 
 
 FAKE_SEGMENTATOR = """

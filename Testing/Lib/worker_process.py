@@ -23,10 +23,11 @@ class WorkerProcess:
     Args:
         folder: where its log and its cache are.
         python_path: folders put before the repository on PYTHONPATH.
+        code: what to run instead.
         environment: more variables.
     """
 
-    def __init__(self, folder: Path, *python_path: Path, **environment: str) -> None:
+    def __init__(self, folder: Path, *python_path: Path, code: str | None = None, **environment: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.log = folder / "log.txt"
         self.lines: list[bytes] = []
@@ -35,7 +36,7 @@ class WorkerProcess:
         self.started = time.monotonic()
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "CTGLIPLib.worker"],
+                [sys.executable, *(["-m", "CTGLIPLib.worker"] if code is None else ["-c", code])],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
