@@ -81,14 +81,20 @@ def organ_colour(name: str) -> tuple[int, int, int]:
 
 
 def terminology(name: str) -> str:
-    """Slicer's TerminologyEntry tag of an organ: SNOMED CT category, type and side; "Tissue" outside the vocabulary."""
-    organ = find_organ(name)
-    if organ:
+    """Slicer's TerminologyEntry tag of an organ: SNOMED CT category, type and side; "Tissue" outside the vocabulary.
+
+    A cyst is an altered structure, and the kidney is its anatomic region, as in DICOM's lists.
+    """
+    organ, region = find_organ(name), "^^~^^"
+    if organ and organ.group == "kidney cyst":
+        code = f"SCT^49755003^Morphologically Altered Structure~SCT^{organ.snomed}^{organ.snomed_meaning}~^^"
+        region = f"SCT^64033007^Kidney~{SIDE_CODES[organ.side]}"
+    elif organ:
         code = f"SCT^123037004^Anatomical Structure~SCT^{organ.snomed}^{organ.snomed_meaning}~{SIDE_CODES[organ.side]}"
     else:
         code = "SCT^85756007^Tissue~SCT^85756007^Tissue~^^"
     context = "Segmentation category and type - DICOM master list"
-    return f"TerminologyEntry:{context}~{code}~Anatomic codes - DICOM master list~^^~^^"
+    return f"TerminologyEntry:{context}~{code}~Anatomic codes - DICOM master list~{region}"
 
 
 def _segment(header: Mapping[str, str], number: int) -> Segment:

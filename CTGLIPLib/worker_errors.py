@@ -8,9 +8,10 @@ from __future__ import annotations
 import traceback
 from pathlib import Path
 
-from CTGLIPLib.errors import CTGLIPError
+from CTGLIPLib.errors import CTGLIPError, DependencyError
 
 LAST_FRAMES = 8
+LONGEST_CAUSE = 200
 OUT_OF_MEMORY = "OutOfMemory"
 INTERNAL = "InternalError"
 MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory")
@@ -27,6 +28,8 @@ def told(error: Exception) -> dict[str, str | None]:
     """
     if isinstance(error, CTGLIPError):
         return {"kind": type(error).__name__, "message": str(error), "details": None}
+    if (package := missing_package(error)) is not None:
+        return {"kind": DependencyError.__name__, "message": _missing(package, error), "details": _frames(error)}
     if is_out_of_memory(error):
         return {"kind": OUT_OF_MEMORY, "message": MEMORY_HELP, "details": _frames(error)}
     msg = (
@@ -36,11 +39,25 @@ def told(error: Exception) -> dict[str, str | None]:
     return {"kind": INTERNAL, "message": msg, "details": _frames(error)}
 
 
+def missing_package(error: Exception) -> str | None:
+    """The package of others that could not be loaded; None for any other error."""
+    if isinstance(error, OSError):  # what a torch without its libraries raises on Windows
+        files = [Path(frame.filename).parts[-2:] for frame in traceback.extract_tb(error.__traceback__)]
+        return "torch" if ("torch", "__init__.py") in files else None
+    package = (error.name or "").split(".")[0] if isinstance(error, ImportError) else ""
+    return package if package not in ("", "CTGLIPLib") else None
+
+
 def is_out_of_memory(error: Exception) -> bool:
     """Whether memory ran out: Python's, or a device's as torch reports it."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in MEMORY_WORDS)
+
+
+def _missing(package: str, error: Exception) -> str:
+    cause = (str(error).splitlines() or [type(error).__name__])[0][:LONGEST_CAUSE]
+    return f"The package {package} is missing or cannot be loaded: {cause}. Install it, or install it anew."
 
 
 def _frames(error: Exception) -> str:

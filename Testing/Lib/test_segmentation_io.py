@@ -240,6 +240,8 @@ def test_terminology_entries_have_seven_parts_and_colours_of_other_names_are_sta
     for name in ("kidney_left", "liver", "skin"):
         assert len(terminology(name).split("~")) == 7
     assert "SCT^7771000^Left" in terminology("kidney_left")
+    assert terminology("kidney_cyst_left").endswith("~SCT^64033007^Kidney~SCT^7771000^Left")
+    assert "Morphologically Altered Structure~SCT^367643001^Cyst~^^~" in terminology("kidney_cyst_left")
     assert organ_colour("skin") == organ_colour("skin") != organ_colour("livertumor1")
 
 

@@ -37,6 +37,37 @@ def test_an_unexpected_error_tells_places_in_the_code_and_nothing_of_the_scan():
 
 
 @pytest.mark.parametrize(
+    ("error", "package"),
+    [
+        (ModuleNotFoundError("No module named 'torch'", name="torch"), "torch"),
+        (ModuleNotFoundError("No module named 'scipy.ndimage'", name="scipy.ndimage"), "scipy"),
+        (ImportError("DLL load failed while importing _C", name="torch._C"), "torch"),
+    ],
+)
+def test_a_package_that_cannot_be_loaded_is_named_with_the_cause(error, package):
+    event = told(raised(error))
+    assert event["kind"] == "DependencyError"
+    assert event["message"] == (
+        f"The package {package} is missing or cannot be loaded: {error}. Install it, or install it anew."
+    )
+
+
+def test_an_import_that_fails_within_our_own_package_is_our_fault():
+    for error in (ImportError("cannot import name 'x'", name="CTGLIPLib.io"), ImportError("no name")):
+        assert told(raised(error))["kind"] == "InternalError"
+
+
+def test_a_torch_whose_libraries_do_not_load_is_a_missing_package(tmp_path):
+    code = compile("raise OSError('[WinError 126] c10.dll')", str(tmp_path / "torch" / "__init__.py"), "exec")
+    with pytest.raises(OSError, match="c10") as caught:
+        exec(code, {})
+    event = told(caught.value)
+    assert event["kind"] == "DependencyError"
+    assert "The package torch" in event["message"]
+    assert told(raised(OSError("another")))["kind"] == "InternalError"
+
+
+@pytest.mark.parametrize(
     "error",
     [
         MemoryError(),
