@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import weakref
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib.util import find_spec
@@ -75,6 +76,7 @@ class WorkerProcess:
         self._environment = dict(environment or {})
         self._process: subprocess.Popen | None = None
         self._log: Path | None = None
+        self._removeLog: weakref.finalize | None = None
         self._lastId = 0
         self._unsent = bytearray()
         self._unread = bytearray()
@@ -93,6 +95,7 @@ class WorkerProcess:
         self._clear()
         handle, name = tempfile.mkstemp(prefix="ctglip-worker-", suffix=".log")
         self._log = Path(name)
+        self._removeLog = weakref.finalize(self, Path.unlink, self._log, missing_ok=True)
         try:
             self._process = subprocess.Popen(
                 self._command,
@@ -219,10 +222,10 @@ class WorkerProcess:
         self._unsent.clear()
         self._unread.clear()
         self._died = self._silentSince = None
-        if self._log is not None:
+        if self._removeLog is not None:
             with suppress(OSError):
-                self._log.unlink(missing_ok=True)
-        self._log = None
+                self._removeLog()
+        self._log = self._removeLog = None
 
     def _logTail(self) -> str:
         if self._log is None:

@@ -115,6 +115,19 @@ def test_reloading_gives_fresh_helpers_and_a_working_panel(loaded):
     assert widget.panel is None
 
 
+def test_the_developers_reload_gives_a_new_panel_on_new_code(loaded):
+    from harness.module_loader import showWidget
+
+    widget, _panel = showWidget(loaded[0], "CTGLIP")
+    oldPanel = widget.panel
+    widget.onReload()
+    again = slicer.modules.CTGLIPWidget
+    assert again is not widget
+    assert type(again.panel) is not type(oldPanel)
+    assert again.panel.session is again.logic.session
+    assert widget.panel is None
+
+
 def test_cleaning_up_twice_does_no_harm(loaded):
     from harness.module_loader import showWidget
 
