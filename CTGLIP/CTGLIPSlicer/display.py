@@ -81,8 +81,8 @@ def showAnswer(
             looks[segments[organ.organ]] = look
     with _heldBack(display):
         _unhighlight(display)
-        originals = keptLooks(display, ORIGINALS)
-        originals = {segmentId: lookOf(display, segmentId) for segmentId in looks} | originals
+        kept = keptLooks(display, ORIGINALS)
+        originals = {segmentId: kept.get(segmentId) or lookOf(display, segmentId) for segmentId in looks}
         keepLooks(display, ORIGINALS, originals)
         for segmentId, look in looks.items():
             _show(display, segmentId, look, originals[segmentId], options)
@@ -188,9 +188,10 @@ def _scale(values: Mapping[str, float], label: str, options: DisplayOptions, low
     if options.colourRange == "fixed":
         return ColourScale(label, lowest, 1.0)
     low, high = min(values.values()), max(values.values())
-    missing = max(NARROWEST_RANGE - (high - low), 0.0)
-    low = max(low - missing / 2, lowest)
-    return ColourScale(label, low, max(high, low + NARROWEST_RANGE))
+    if high - low < NARROWEST_RANGE:
+        low = min(max((low + high - NARROWEST_RANGE) / 2, lowest), 1.0 - NARROWEST_RANGE)
+        high = low + NARROWEST_RANGE
+    return ColourScale(label, low, high)
 
 
 def _strengths(answer: QueryAnswer) -> dict[str, float]:
