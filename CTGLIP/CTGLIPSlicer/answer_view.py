@@ -7,11 +7,13 @@ Conventions:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import slicer
 
 from CTGLIPSlicer import display, heat_overlay, jump, legend
+from CTGLIPSlicer.surfaces import Later, SurfaceMaker
 
 if TYPE_CHECKING:
     from CTGLIPLib.results import QueryAnswer, QueryResult
@@ -19,9 +21,16 @@ if TYPE_CHECKING:
 
 
 class AnswerView:
-    """Shows the answers about one study in slice and 3D views; nothing before `setStudy`."""
+    """Shows the answers about one study in slice and 3D views; nothing before `setStudy`.
 
-    def __init__(self) -> None:
+    Args:
+        later: calls a function when the window has nothing else to do.
+        tellSurfaces: told how many surfaces of how many are made.
+    """
+
+    def __init__(self, later: Later, tellSurfaces: Callable[[int, int], None]) -> None:
+        self._surfaces = SurfaceMaker(later, self._onSurface)
+        self._tellSurfaces = tellSurfaces
         self.volumeNode: slicer.vtkMRMLScalarVolumeNode | None = None
         self.segmentationNode: slicer.vtkMRMLSegmentationNode | None = None
         self.result: QueryResult | None = None
@@ -48,8 +57,10 @@ class AnswerView:
 
     @property
     def shows3D(self) -> bool:
-        """Whether the organs' surfaces are shown."""
+        """Whether the organs' surfaces are shown, or are being made for that."""
         node = self._organs()
+        if self._surfaces.isWorking:
+            return True
         shown = node.GetDisplayNode() if node is not None else None
         return bool(
             shown and shown.GetVisibility3D() and node.GetSegmentation().ContainsRepresentation("Closed surface")
@@ -68,6 +79,7 @@ class AnswerView:
 
     def leave(self) -> None:
         """Give the views back as they were: original colours, no legend, no heat map."""
+        self._surfaces.stop()
         self.originalColours()
         self.hideHeat()
         self._heat.clear()
@@ -75,6 +87,7 @@ class AnswerView:
 
     def forget(self) -> None:
         """Drop everything without touching a node, for a scene that is closing."""
+        self._surfaces.stop()
         self._heat.clear()
         self._shownHeat = ""
         self.volumeNode = self.segmentationNode = self.result = None
@@ -103,14 +116,15 @@ class AnswerView:
             display.restoreColours(node)
 
     def show3D(self, shown: bool) -> None:
-        """Show or hide the organs' surfaces; they are made the first time."""
+        """Show or hide the organs' surfaces; the first time they are made, one after the other."""
         node = self._organs()
         if node is None:
             return
         if shown:
-            node.CreateClosedSurfaceRepresentation()
-        node.CreateDefaultDisplayNodes()
-        node.GetDisplayNode().SetVisibility3D(shown)
+            self._surfaces.make(node)
+            return
+        self._surfaces.stop()
+        node.GetDisplayNode().SetVisibility3D(False)
 
     def addHeat(self, text: str, result: dict) -> None:
         """Keep the heat map of a question and show it.
@@ -151,6 +165,13 @@ class AnswerView:
         if place is not None:
             jump.jumpTo(place, node)
         return place is not None
+
+    def _onSurface(self, made: int, every: int) -> None:
+        node = self._organs()
+        if made == every and node is not None:
+            node.CreateDefaultDisplayNodes()
+            node.GetDisplayNode().SetVisibility3D(True)
+        self._tellSurfaces(made, every)
 
     def _organs(self) -> slicer.vtkMRMLSegmentationNode | None:
         return self.segmentationNode if _isInScene(self.segmentationNode) else None

@@ -36,12 +36,12 @@ class Column:
 def columns() -> tuple[Column, ...]:
     """The columns in their order."""
     return (
-        Column(_("Question"), 80, lambda row: row.question),
-        Column(_("Organ"), 84, lambda row: row.organ),
-        Column(_("Side"), 32, lambda row: row.side),
-        Column(_("Score"), 42, lambda row: decimals(row.score, 2), lambda row: row.score),
-        Column(_("State"), 46, lambda row: row.state),
-        Column(_("Answer"), 72, lambda row: row.answer),
+        Column(_("Question"), 64, lambda row: row.question),
+        Column(_("Organ"), 76, lambda row: row.organ),
+        Column(_("Side"), 34, lambda row: row.side),
+        Column(_("Score"), 40, lambda row: decimals(row.score, 2), lambda row: row.score),
+        Column(_("State"), 54, lambda row: row.state),
+        Column(_("Answer"), 90, lambda row: row.answer),
         Column(_("ml"), 48, lambda row: decimals(row.volumeMl or None, 1), lambda row: row.volumeMl or None),
     )
 

@@ -19,6 +19,7 @@ from CTGLIPSlicer.findings import FindingRow, rowsOf
 from CTGLIPSlicer.keep_section import KeepSection
 from CTGLIPSlicer.parameters import Parameters
 from CTGLIPSlicer.see_section import SeeActions, SeeSection
+from CTGLIPSlicer.surfaces import Later
 
 if TYPE_CHECKING:
     from CTGLIPLib.results import QueryResult
@@ -43,13 +44,14 @@ class ResultsPanel:
         ui: the panel's widgets by name.
         requests: who asks the child process.
         tell: shows a line to the user.
+        later: calls a function when the window has nothing else to do.
     """
 
-    def __init__(self, ui: SimpleNamespace, requests: Requests, tell: Callable[[str], None]) -> None:
+    def __init__(self, ui: SimpleNamespace, requests: Requests, tell: Callable[[str], None], later: Later) -> None:
         self._requests, self._tell = requests, tell
         self._parameters: Parameters | None = None
         self._shown: object = None
-        self.view = AnswerView()
+        self.view = AnswerView(later, self._onSurface)
         actions = SeeActions(self._onOriginal, self._onShow3D, self._onHeatmap, self.onRow)
         self.see = SeeSection(ui, actions)
         self.keep = KeepSection(ui, self.exportTo, self.clear)
@@ -178,6 +180,15 @@ class ResultsPanel:
 
     def _onShow3D(self, wanted: bool) -> None:
         self.view.show3D(wanted)
+        self.showViews()
+
+    def _onSurface(self, made: int, every: int) -> None:
+        done = made == every
+        self._tell(
+            _("The organs are shown in 3D.")
+            if done
+            else _("Making surfaces ({made}/{every})").format(made=made, every=every)
+        )
         self.showViews()
 
     def _onHeatmap(self, wanted: bool) -> None:

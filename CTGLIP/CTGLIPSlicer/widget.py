@@ -53,7 +53,7 @@ class CTGLIPPanel(slicer.util.VTKObservationMixin):
         self.setup = SetupSection(self.ui, installer or SlicerInstaller(), self._onInstalled)
         self.inputs = InputsSection(self.ui, _ctWarnings)
         self.ask = AskSection(self.ui, self.onAsk, self.onCancel)
-        self.results = ResultsPanel(self.ui, self, self.ask.setStatus)
+        self.results = ResultsPanel(self.ui, self, self.ask.setStatus, lambda step: qt.QTimer.singleShot(0, step))
         self._timer = qt.QTimer()
         self._timer.interval = POLL_MS
         self._timer.connect("timeout()", self._onTimer)

@@ -182,9 +182,11 @@ def test_organs_that_the_child_found_are_imported_chosen_and_coloured(rig):
     rig.ui.organsSourceComboBox.currentIndex = 1
     request = rig.start("fatty liver")
     assert request["study"]["segmentation"] is None
-    from CTGLIPLib.segmentation_io import write_segmentation
-    from patient import make_patient
     from pathlib import Path
+
+    from patient import make_patient
+
+    from CTGLIPLib.segmentation_io import write_segmentation
 
     _, organs = make_patient()
     path = Path(request["study"]["organs_path"])

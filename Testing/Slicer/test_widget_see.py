@@ -204,15 +204,28 @@ def test_a_heat_map_that_failed_leaves_the_button_up(answered):
     assert "No organ of this question is in the scan." in answered.ui.errorLabel.text
 
 
-def test_surfaces_are_made_and_hidden_by_the_button(answered):
+def test_surfaces_are_made_while_the_window_lives_and_hidden_by_the_button(answered):
     node = answered.study.segmentation
     assert not node.GetSegmentation().ContainsRepresentation("Closed surface")
     answered.click(answered.ui.show3DButton)
+    assert answered.ui.show3DButton.checked
+    assert not node.GetSegmentation().ContainsRepresentation("Closed surface")
+    wait_until(lambda: answered.ui.askStatusLabel.text == "The organs are shown in 3D.")
     assert node.GetSegmentation().ContainsRepresentation("Closed surface")
     assert node.GetDisplayNode().GetVisibility3D()
     assert answered.ui.show3DButton.checked
     answered.click(answered.ui.show3DButton)
     assert not node.GetDisplayNode().GetVisibility3D()
+    assert not answered.ui.show3DButton.checked
+
+
+def test_surfaces_under_way_are_given_up_by_the_button(answered):
+    answered.click(answered.ui.show3DButton)
+    wait_until(lambda: answered.ui.askStatusLabel.text.startswith("Making surfaces"))
+    answered.click(answered.ui.show3DButton)
+    assert not answered.ui.show3DButton.checked
+    assert not answered.panel.results.view.shows3D
+    assert not answered.study.segmentation.GetSegmentation().ContainsRepresentation("Closed surface")
 
 
 def test_further_questions_are_added_and_the_first_new_one_is_shown(answered):
