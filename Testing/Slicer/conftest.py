@@ -35,8 +35,15 @@ class _SkippedModule(pytest.Module):
 
 
 def pytest_pycollect_makemodule(module_path, parent):
-    """Do not import test modules whose packages are missing."""
-    return _SkippedModule.from_parent(parent, path=module_path) if MISSING and HERE in module_path.parents else None
+    """Start the application before test modules are imported: they may import `qt` and `slicer.i18n`. Or skip them."""
+    if HERE not in module_path.parents:
+        return None
+    if MISSING:
+        return _SkippedModule.from_parent(parent, path=module_path)
+    from harness import application
+
+    application.start()
+    return None
 
 
 @pytest.fixture(autouse=True)
