@@ -11,6 +11,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import product
 
 from matplotlib.font_manager import FontProperties, findfont, get_font
@@ -32,7 +33,9 @@ CELL_GAP_MM, ROW_GAP_MM, BLOCK_GAP_MM = 2.0, 1.4, 3.0
 BOLD = 1.12
 """Width of bold type, of a title or a finding, in widths of normal type."""
 MOST_LINES, MOST_NOTE_LINES, MOST_FACT_LINES, MEANING_LINES = 3, 2, 2, 5
-MOST_LETTERS, MEASURED_PT = 1000, 100.0
+MOST_LETTERS, MEASURED_PT = 500, 100.0
+MOST_ROWS = 60
+"""More have no room on the page in the smallest type."""
 ROW_PT, SMALLEST_ROW_PT = (8.0, 7.0), 6.2
 PICTURE_GAP_MM, CAPTION_LINES = 3.0, 2
 FULL_MM, LOW_MM, FLAT_MM, HALF_MM, SMALL_MM = (186.0, 78.0), (186.0, 62.0), (186.0, 50.0), (91.5, 41.0), (91.5, 31.0)
@@ -146,15 +149,16 @@ def fit(page: ReportPage, *, drawable: bool) -> Layout:
     )
     wanted = len(page.pictured) if drawable else 0
     choices = [Pictures(*choice) for choice in ARRANGEMENTS[wanted]]
-    for pictures, size in product((*choices, None), ROW_PT):
-        whole = replace(fixed, rows=_fitted(page.rows, size), row_pt=size, pictures=pictures)
+    rows, left_out = page.rows[:MOST_ROWS], max(len(page.rows) - MOST_ROWS, 0)
+    fitted = {} if left_out else {size: _fitted(rows, size) for size in ROW_PT}
+    for pictures, size in product((*choices, None), fitted):
+        whole = replace(fixed, rows=fitted[size], row_pt=size, pictures=pictures)
         if whole.height_mm <= HEIGHT_MM:
             return whole
-    rows = _fitted(page.rows, SMALLEST_ROW_PT)
-    shown = len(rows)
-    while shown and replace(fixed, rows=rows[:shown], left_out=len(rows) - shown).height_mm > HEIGHT_MM:
-        shown -= 1
-    return replace(fixed, rows=rows[:shown], left_out=len(rows) - shown)
+    part = replace(fixed, rows=_fitted(rows, SMALLEST_ROW_PT), left_out=left_out)
+    while part.rows and part.height_mm > HEIGHT_MM:
+        part = replace(part, rows=part.rows[:-1], left_out=part.left_out + 1)
+    return part
 
 
 def line_mm(size_pt: float) -> float:
@@ -163,11 +167,16 @@ def line_mm(size_pt: float) -> float:
 
 
 def width_mm(text: str, size_pt: float) -> float:
-    """Width of a text on one line."""
+    """Width of a text on one line, without the few hundredths that kerning takes off."""
+    return sum(map(_advance, text)) * size_pt * MM_PER_PT
+
+
+@cache
+def _advance(letter: str) -> float:
+    """A letter's width in type sizes."""
     font = get_font(findfont(FontProperties(family=FONT)))
     font.set_size(MEASURED_PT, 72)  # small type would be measured in whole pixels
-    font.set_text(text, 0.0)
-    return font.get_width_height()[0] / 64 * MM_PER_PT * size_pt / MEASURED_PT
+    return font.load_char(ord(letter)).linearHoriAdvance / 65536 / MEASURED_PT
 
 
 def wrapped(text: str, room_mm: float, size_pt: float, most: int) -> tuple[str, ...]:
