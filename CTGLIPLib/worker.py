@@ -39,7 +39,8 @@ logger = logging.getLogger("CTGLIPLib.worker")  # __name__ is __main__
 
 def main() -> None:
     """Serve requests until standard input ends."""
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    logging.getLogger("CTGLIPLib").setLevel(logging.INFO)  # others tell warnings only: fontTools lists every letter
     requests, events = _own_streams()
     Worker(requests, events).run()
 
