@@ -16,7 +16,7 @@ from CTGLIPSlicer.colour_scale import ColourScale, colourNode
 FORMER = "CTGLIP.formerScale"
 LABELS = 5
 LABEL_FORMAT = "%.2f"
-SIZE = (0.085, 0.45)
+SIZE = (0.09, 0.45)
 """Width and height as shares of the view; Slicer 5.12 fits all texts to the width that is left for the labels."""
 FONT_PIXELS = 14
 LINE_LETTERS = 28
