@@ -173,8 +173,10 @@ def width_mm(text: str, size_pt: float) -> float:
 
 @cache
 def _advance(letter: str) -> float:
-    """A letter's width in type sizes."""
+    """A letter's width in type sizes; one that the font lacks is taken for a wide one, as Chinese letters are."""
     font = get_font(findfont(FontProperties(family=FONT)))
+    if not font.get_char_index(ord(letter)):
+        return 1.0
     font.set_size(MEASURED_PT, 72)  # small type would be measured in whole pixels
     return font.load_char(ord(letter)).linearHoriAdvance / 65536 / MEASURED_PT
 

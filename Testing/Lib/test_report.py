@@ -207,6 +207,16 @@ def test_texts_are_escaped(predictor, study, tmp_path):
     assert write_report(predictor, study, result, tmp_path / "r.pdf").stat().st_size > 1000
 
 
+def test_letters_that_the_font_lacks_are_question_marks_in_the_pdf_alone(predictor, study, tmp_path):
+    asked = "肺结节 in the liver, \U0001f642 опухоль"
+    info = study.embedding
+    result = QueryResult(info.study, info.model, info.segmentation, (answer(1, text=asked),))
+    text = write_report(predictor, info, result, tmp_path / "r.html").read_text(encoding="utf-8")
+    assert asked in text
+    words = texts_of(write_report(predictor, info, result, tmp_path / "r.pdf").read_bytes())
+    assert "??? in the liver" in words
+
+
 def test_findings_that_were_found_are_pictured_first_and_a_few_that_came_close_otherwise():
     def scored(number: int, score: float, **changes) -> QueryAnswer:
         best = replace(answer(0).organs[0], score=score)
