@@ -21,6 +21,7 @@ from pathlib import Path
 from slicer.i18n import tr as _
 
 from CTGLIPLib.errors import CTGLIPError, InputError
+from CTGLIPSlicer.descriptions import ENDS, Described, Descriptions
 from CTGLIPSlicer.session_types import Change, Outcome, Progress, StudyInputs, Task
 from CTGLIPSlicer.states import State, requireStep
 from CTGLIPSlicer.study_store import ContentKey, Exporter, StudyStore
@@ -34,7 +35,6 @@ BEFORE_ENCODING = ("reading the scan", "finding organs", "running TotalSegmentat
 """What the child does before it encodes; see CTGLIPLib.worker_studies, predict, segment_total and segment_own."""
 
 Observer = Callable[[Change], None]
-Described = Callable[[dict | None, Failure | None], None]
 
 
 class Session:
@@ -60,7 +60,8 @@ class Session:
         if exporter is None or contentKey is None:
             from CTGLIPSlicer import nodes
 
-            exporter, contentKey = exporter or nodes.exportStudy, contentKey or nodes.contentKey
+            steps = getattr(nodes, "exportSteps", nodes.exportStudy)
+            exporter, contentKey = exporter or steps, contentKey or nodes.contentKey
         self._worker: Worker = worker or WorkerProcess()
         self._store = StudyStore(exporter, contentKey, findNode)
         self._clock = clock
@@ -69,7 +70,7 @@ class Session:
         self._failure: Failure | None = None
         self._task: Task | None = None
         self._stopping: dict[int, float] = {}  # requests asked to stop, and until when they may take
-        self._describing: dict[int, Described] = {}
+        self._descriptions = Descriptions(self._worker)
         self._heard: int | None = None  # the last request that this child told something about
         self._events: deque[dict] = deque()
         self._reason = ""
@@ -94,7 +95,7 @@ class Session:
     @property
     def isBusy(self) -> bool:
         """Whether `poll` has something to wait for."""
-        return self._state.isBusy or bool(self._describing) or bool(self._stopping)
+        return self._state.isBusy or self._descriptions.areAwaited or bool(self._stopping)
 
     @property
     def folder(self) -> Path | None:
@@ -136,9 +137,7 @@ class Session:
 
     def describe(self, done: Described, models: Sequence[str] = ()) -> None:
         """Ask what this machine can do; `done(description, failure)` has one of the two. The state stays as it is."""
-        self._worker.start()
-        fields = {"models": list(models)} if models else {}
-        self._describing[self._worker.send({"command": "describe", **fields})] = done
+        self._descriptions.ask(done, models)
 
     def adoptOrgans(self, outcome: Outcome, segmentationNode: object) -> None:
         """Take a segmentation imported from `outcome.organsPath` for the study that it was found in.
@@ -182,9 +181,10 @@ class Session:
 
     def close(self) -> None:
         """End the child and remove all files; the session may be used again."""
-        self._task = self._progress = self._failure = None
+        self._retire()
+        self._failure = None
         self._stopping.clear()
-        self._describing.clear()
+        self._descriptions.forget()
         self._events.clear()
         self._heard = None
         self._worker.kill()
@@ -223,18 +223,29 @@ class Session:
         """Start the child, which loads its libraries while the study's files are written; then send."""
         self._worker.start()
         if task.inputs is not None and task.record is None:
-            self._tell(Progress(_("writing the study's files")))
-            try:
-                task.record = self._store.add(task.inputs)
-            except (CTGLIPError, OSError) as error:
-                self._fail(failureOfFiles(error))
+            if not self._wrote(task):
                 return
-            except Exception as error:
-                self._fail(failureOfFiles(error))
-                raise
             self._tell(Progress(_("starting the helper process")))
         if self._task is task:  # an observer may have cancelled it
             self._send(task)
+
+    def _wrote(self, task: Task) -> bool:
+        """Whether the study's files are there, after one step more of writing them."""
+        if task.writing is None:
+            self._tell(Progress(_("writing the study's files")))
+            task.writing = self._store.write(task.inputs)
+        if self._task is not task:
+            return False
+        try:
+            next(task.writing)
+        except StopIteration as end:
+            task.record = end.value
+        except (CTGLIPError, OSError) as error:
+            self._fail(failureOfFiles(error))
+        except Exception as error:
+            self._fail(failureOfFiles(error))
+            raise
+        return task.record is not None
 
     def _send(self, task: Task) -> None:
         fields = dict(task.fields)
@@ -254,11 +265,10 @@ class Session:
             self._childDied(event["failure"])
         elif kind == "ready" and event.get("protocol") != PROTOCOL:
             self._wrongProtocol(event.get("protocol"))
-        elif number in self._describing and kind in ("done", "error", "cancelled"):
-            failure = None if kind == "done" else failureOfError(event)
-            self._describing.pop(number)(event.get("result") if kind == "done" else None, failure)
+        elif self._descriptions.take(event):
+            return
         elif number in self._stopping:
-            if kind in ("done", "error", "cancelled"):
+            if kind in ENDS:
                 del self._stopping[number]
         elif self._task is not None and number is not None and number == self._task.id:
             self._takeOwn(kind, event)
@@ -309,7 +319,7 @@ class Session:
         elif self._task is not None and self._task.id is not None:
             self._fail(failure)
         self._heard = None
-        self._endDescribing(failure)
+        self._descriptions.fail(failure)
 
     def _wrongProtocol(self, version: object) -> None:
         message = _("The helper process speaks version {got} of the protocol, this module version {expected}.")
@@ -321,6 +331,8 @@ class Session:
         """Ask the child to stop the request on its way; from now on its events are ignored."""
         task, self._task = self._task, None
         self._progress = None
+        if task is not None and task.writing is not None:
+            task.writing.close()
         if task is not None and task.id is not None:
             self._stopping[task.id] = self._clock() + CANCEL_S
             self._worker.cancel(task.id)
@@ -329,7 +341,7 @@ class Session:
         """End a child that does not stop; a request that waits behind is sent to its successor."""
         self._worker.kill()
         self._stopping.clear()
-        self._endDescribing(Failure("Cancelled", _("The helper process was ended before it answered.")))
+        self._descriptions.fail(Failure("Cancelled", _("The helper process was ended before it answered.")))
         if self._task is not None and self._task.id is not None:
             self._sendAnew()
 
@@ -338,11 +350,6 @@ class Session:
         self._heard = self._task.id = None
         if self._state is State.ENCODING:
             self._go(State.PREPARING)
-
-    def _endDescribing(self, failure: Failure) -> None:
-        waiting, self._describing = self._describing, {}
-        for done in waiting.values():
-            done(None, failure)
 
     def _settle(self) -> None:
         """Leave CANCELLING when nothing is left to stop."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -150,6 +151,7 @@ class Task:
         fields: those of the request beside its study.
         id: its number; None until it was sent.
         record: the study's files; None until they are written.
+        writing: the steps of writing them; None where that has not begun.
     """
 
     command: Command
@@ -158,3 +160,4 @@ class Task:
     fields: dict = field(default_factory=dict)
     id: int | None = None
     record: StudyRecord | None = None
+    writing: Generator[None, None, StudyRecord] | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -29,11 +29,15 @@ class StudyFilesLike(Protocol):
     warnings: tuple[str, ...]
 
 
-class Exporter(Protocol):
-    """Writes CT and organs into a folder; see `nodes.exportStudy`."""
+Writing = Generator[None, None, StudyFilesLike]
+"""Files being written: it yields wherever the window may be drawn, and returns the files."""
 
-    def __call__(self, volumeNode: object, segmentationNode: object | None, folder: Path) -> StudyFilesLike:
-        """The files written."""
+
+class Exporter(Protocol):
+    """Writes CT and organs into a folder, at once or in steps; see `nodes.exportStudy` and `nodes.exportSteps`."""
+
+    def __call__(self, volumeNode: object, segmentationNode: object | None, folder: Path) -> StudyFilesLike | Writing:
+        """The files written, or the steps of writing them."""
 
 
 class ContentKey(Protocol):
@@ -132,26 +136,29 @@ class StudyStore:
             self._records[key] = record  # the last one used is the last one dropped
         return record
 
-    def add(self, inputs: StudyInputs) -> StudyRecord:
-        """The study's files, written now.
+    def write(self, inputs: StudyInputs) -> Generator[None, None, StudyRecord]:
+        """Writes the study's files step by step and returns them; nothing is left where it is closed before its end.
 
         Raises:
             CTGLIPError: if the nodes cannot be used; see `nodes.exportStudy`.
             OSError: if the temporary folder cannot be written.
         """
+        key = self._key(inputs)  # of the beginning: what changes meanwhile is another study
         if self._folder is None:
             self._folder = Path(tempfile.mkdtemp(prefix="ctglip-"))
             self._removeFolder = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         folder = Path(tempfile.mkdtemp(prefix="study-", dir=self._folder))
         try:
             files = self._exporter(inputs.volumeNode, inputs.segmentationNode, folder)
+            if isinstance(files, Generator):
+                files = yield from files
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
         nodes = [node for node in (inputs.volumeNode, inputs.segmentationNode) if node is not None]
         organs = folder / "organs.seg.nrrd" if inputs.segmentationNode is None else None
         record = StudyRecord(folder, files, tuple(node.GetID() for node in nodes), organs)
-        self._records[self._key(inputs)] = record
+        self._records[key] = record
         while len(set(map(id, self._records.values()))) > MOST_STUDIES:
             self.drop(next(iter(self._records.values())))
         return record

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,6 +106,7 @@ class FakeScene:
         self.nodes: dict[str, FakeNode] = {}
         self.exports: list[Path] = []
         self.problem: Exception | None = None
+        self.steps = 0
 
     def add(self, nodeId: str, name: str = "CT") -> FakeNode:
         self.nodes[nodeId] = FakeNode(nodeId, name)
@@ -119,7 +121,16 @@ class FakeScene:
     def contentKey(self, volumeNode: FakeNode, segmentationNode: FakeNode | None) -> str:
         return repr([None if node is None else (node.id, node.content) for node in (volumeNode, segmentationNode)])
 
-    def export(self, volumeNode: FakeNode, segmentationNode: FakeNode | None, folder: Path) -> FakeFiles:
+    def export(self, volumeNode: FakeNode, segmentationNode: FakeNode | None, folder: Path) -> object:
+        files = (volumeNode, segmentationNode, folder)
+        return self._inSteps(*files) if self.steps else self._write(*files)
+
+    def _inSteps(self, *files: object) -> Generator[None, None, FakeFiles]:
+        for _ in range(self.steps):
+            yield
+        return self._write(*files)
+
+    def _write(self, volumeNode: FakeNode, segmentationNode: FakeNode | None, folder: Path) -> FakeFiles:
         if self.problem is not None:
             raise self.problem
         self.exports.append(folder)

@@ -213,7 +213,7 @@ def extension(scene, monkeypatch):
 
 
 def test_the_extension_finds_organs_where_it_is_asked_to(logic, extension, patientScene):
-    from CTGLIPSlicer.logic import organsByExtension
+    from CTGLIPSlicer.script_options import organsByExtension
 
     node = organsByExtension(patientScene.volume, "cpu")
     assert extension == [{"cpu": True, "task": "total", "interactive": False}]
@@ -228,7 +228,7 @@ def test_a_missing_extension_is_told_with_the_way_round(logic, patientScene):
 
 
 def test_an_extension_that_fails_leaves_no_node(logic, extension, patientScene, monkeypatch):
-    from CTGLIPSlicer.logic import organsByExtension
+    from CTGLIPSlicer.script_options import organsByExtension
 
     from CTGLIPLib.errors import DependencyError
 

@@ -47,7 +47,7 @@ def test_the_first_recipes_run_one_after_another(names, capsys, tmp_path):
 
 
 def test_the_batch_recipe_uses_options_that_there_are():
-    from CTGLIPSlicer.logic import ScriptOptions
+    from CTGLIPSlicer.script_options import ScriptOptions
 
     given = set(re.findall(r"\b(\w+)=", "".join(re.findall(r"logic\.\w+\(.*\)", "".join(RECIPES)))))
     assert given <= set(ScriptOptions.__dataclass_fields__)

@@ -362,6 +362,36 @@ def test_another_protocol_is_refused_with_what_to_do(played):
     assert "Install the CT-GLIP extension again" in played.session.failure.remedy
 
 
+def test_files_are_written_a_step_for_each_poll_so_that_the_window_can_be_drawn(played):
+    played.scene.steps = 2
+    played.session.ask(played.study, ["liver"])
+    sent = []
+    for _ in range(3):
+        played.session.poll()
+        sent.append(len(played.worker.sent))
+    assert (sent, played.worker.starts) == ([0, 0, 1], 1)
+    assert [change.progress.what for change in played.of("progress")].count("writing the study's files") == 1
+
+
+def test_cancel_between_two_steps_of_writing_is_immediate_and_leaves_no_files(played):
+    played.scene.steps = 2
+    played.session.ask(played.study, ["liver"])
+    played.session.poll()
+    played.session.cancel()
+    assert (played.state, list(played.session.folder.iterdir())) == ("IDLE", [])
+    played.session.poll()
+    assert (played.worker.sent, played.scene.exports) == ([], [])
+
+
+def test_a_volume_removed_between_two_steps_of_writing_cancels(played):
+    played.scene.steps = 2
+    played.session.ask(played.study, ["liver"])
+    played.session.poll()
+    played.scene.remove(played.study.volumeNode)
+    played.session.poll()
+    assert (played.state, list(played.session.folder.iterdir())) == ("IDLE", [])
+
+
 def test_a_study_that_cannot_be_written_fails_with_its_reason(played):
     from CTGLIPLib.errors import GeometryError
 
