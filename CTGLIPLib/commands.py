@@ -90,8 +90,8 @@ def batch(options: argparse.Namespace) -> None:
         facts = {"notice": NOTICE, "out": str(summary.out), **counts, "passed_over": summary.passed_over}
         sys.stdout.write(json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
     else:
-        kept = f"{summary.skipped} answered before" if summary.skipped else "none answered before"
-        sys.stdout.write(f"{summary.total} studies: {summary.done} answered, {kept}, {summary.failed} failed.\n")
+        told = f"{summary.done} answered, {summary.skipped} answered before, {summary.failed} failed"
+        sys.stdout.write(f"{summary.total} studies: {told}.\n")
         sys.stdout.write(f"Answers are in {summary.out / 'summary.csv'}. {NOTICE.capitalize()}.\n")
     if summary.failed:
         msg = f"{summary.failed} of {summary.total} studies failed; {summary.out / 'failures.csv'} tells why."
