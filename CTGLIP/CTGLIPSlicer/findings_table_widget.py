@@ -19,6 +19,8 @@ SORT_ROLE = int(qt.Qt.UserRole)
 ROW_ROLE = SORT_ROLE + 1
 ANSWER_ROLE = SORT_ROLE + 2
 UNMEASURED = -1e9
+ROW_HEIGHT = 34
+"""Two lines of text, in pixels."""
 RIGHT_ALIGNED = 0x0082
 """Qt.AlignRight and Qt.AlignVCenter, as the model stores them."""
 
@@ -36,13 +38,13 @@ class Column:
 def columns() -> tuple[Column, ...]:
     """The columns in their order."""
     return (
-        Column(_("Question"), 64, lambda row: row.question),
+        Column(_("Question"), 70, lambda row: row.question),
         Column(_("Organ"), 76, lambda row: row.organ),
-        Column(_("Side"), 34, lambda row: row.side),
+        Column(_("Side"), 36, lambda row: row.side),
         Column(_("Score"), 40, lambda row: decimals(row.score, 2), lambda row: row.score),
         Column(_("State"), 54, lambda row: row.state),
-        Column(_("Answer"), 90, lambda row: row.answer),
-        Column(_("ml"), 48, lambda row: decimals(row.volumeMl or None, 1), lambda row: row.volumeMl or None),
+        Column(_("Answer"), 68, lambda row: row.answer),
+        Column(_("ml"), 46, lambda row: decimals(row.volumeMl or None, 1), lambda row: row.volumeMl or None),
     )
 
 
@@ -93,8 +95,10 @@ class FindingsTable:
         self._answers.setSourceModel(self._model)
         view.setModel(self._sorted)
         view.verticalHeader().hide()
-        view.verticalHeader().setDefaultSectionSize(22)
+        view.verticalHeader().setDefaultSectionSize(ROW_HEIGHT)
+        view.wordWrap = True
         view.horizontalHeader().stretchLastSection = True
+        view.horizontalHeader().highlightSections = False
         for number, column in enumerate(self._columns):
             view.setColumnWidth(number, column.width)
         for name, code in answerFilters():

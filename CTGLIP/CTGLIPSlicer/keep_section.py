@@ -10,6 +10,7 @@ import qt
 from slicer.i18n import tr as _
 
 from CTGLIPSlicer.ask_section import errorText
+from CTGLIPSlicer.export import REPORTS
 
 
 class KeepSection:
@@ -24,7 +25,8 @@ class KeepSection:
     def __init__(self, ui: SimpleNamespace, onExport: Callable[[str], None], onClear: Callable[[], None]) -> None:
         self._ui = ui
         self._onExport = onExport
-        self._where = self._told = ""
+        self._name = self._where = self._told = ""
+        self._canReport = self._isBusy = False
         for button, suffix in self._buttons():
             button.connect("clicked()", lambda suffix=suffix: self._onButton(suffix))
         ui.clearButton.connect("clicked()", onClear)
@@ -37,14 +39,17 @@ class KeepSection:
             name: of the results' table in the scene.
             canReport: whether a report with pictures can be made now.
         """
-        self._name = name
-        for button, suffix in self._buttons():
-            button.enabled = bool(name) and (canReport or suffix in {".csv", ".json"})
-        self._ui.clearButton.enabled = bool(name)
+        self._name, self._canReport = name, canReport
+        self._enable()
         where = _("In the scene as the table \u201c{name}\u201d, its JSON text beside it, and tags of the segments.")
         self._where = where.format(name=name) if name else _("No results of this CT.")
         self._told = ""
         self._show()
+
+    def setBusy(self, busy: bool) -> None:
+        """Say whether a request is on its way, which a report would replace."""
+        self._isBusy = busy
+        self._enable()
 
     def tell(self, message: str) -> None:
         """Show how an export ended."""
@@ -60,6 +65,12 @@ class KeepSection:
         ui = self._ui
         buttons = (ui.exportCsvButton, ui.exportJsonButton, ui.exportHtmlButton, ui.exportPdfButton)
         return list(zip(buttons, (".csv", ".json", ".html", ".pdf"), strict=True))
+
+    def _enable(self) -> None:
+        for button, suffix in self._buttons():
+            isReport = suffix in REPORTS
+            button.enabled = bool(self._name) and (not isReport or (self._canReport and not self._isBusy))
+        self._ui.clearButton.enabled = bool(self._name)
 
     def _show(self) -> None:
         self._ui.keptLabel.text = "<br>".join(filter(None, (html.escape(self._where), self._told)))

@@ -91,6 +91,11 @@ class ResultsPanel:
         """Say that a report was written."""
         self.keep.tell(_("Saved {path}.").format(path=outcome.result.get("path", "")))
 
+    def setBusy(self, busy: bool) -> None:
+        """Offer nothing that would take the place of a request on its way."""
+        self.see.setBusy(busy)
+        self.keep.setBusy(busy)
+
     def forget(self) -> None:
         """Drop everything, for the scene is closing or another one comes in."""
         self.view.forget()

@@ -44,7 +44,7 @@ class SeeSection:
     def __init__(self, ui: SimpleNamespace, actions: SeeActions) -> None:
         self._ui = ui
         self._parameters: Parameters | None = None
-        self._updating = False
+        self._updating = self._isBusy = False
         self.table = FindingsTable(ui.findingsTable, ui.filterEdit, ui.filterComboBox, ui.tableCountLabel, actions.row)
         for comboBox, items in ((ui.colourByComboBox, colourings()), (ui.colourRangeComboBox, ranges())):
             for name, code in items:
@@ -83,8 +83,9 @@ class SeeSection:
                 ui.shownQuestionComboBox.setItemData(number - 1, title, qt.Qt.ToolTipRole)
         finally:
             self._updating = False
-        for widget in (ui.shownQuestionComboBox, ui.originalColoursButton, ui.show3DButton, ui.heatmapButton):
+        for widget in (ui.shownQuestionComboBox, ui.originalColoursButton, ui.show3DButton):
             widget.enabled = bool(titles)
+        ui.heatmapButton.enabled = bool(titles) and not self._isBusy
         self.table.setRows(rows)
         self.setNotes([])
 
@@ -92,6 +93,11 @@ class SeeSection:
         """Say the shown answer in full, and what the reader should know about the scan."""
         self._ui.answerLabel.text = "<br>".join(html.escape(line) for line in lines)
         self._ui.answerLabel.visible = bool(lines)
+
+    def setBusy(self, busy: bool) -> None:
+        """Say whether a request is on its way, which a heat map would replace."""
+        self._isBusy = busy
+        self._ui.heatmapButton.enabled = self._ui.shownQuestionComboBox.count > 0 and not busy
 
     def setViews(self, original: bool, surfaces: bool, heat: bool) -> None:
         """Show on the buttons what the views show."""

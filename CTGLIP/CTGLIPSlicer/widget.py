@@ -170,9 +170,11 @@ class CTGLIPPanel(slicer.util.VTKObservationMixin):
 
     def _onChange(self, change: Change) -> None:
         """Something happened in the session."""
-        self._timer.start()  # a request may come from a script
+        if not self._timer.active:  # a request may come from a script
+            self._timer.start()
         if change.kind == "state":
             self.ask.setState(change.state)
+            self.results.setBusy(change.state.isBusy)
         elif change.kind == "progress":
             self.ask.setProgress(change.progress)
         elif change.kind == "answered":
@@ -211,7 +213,8 @@ class CTGLIPPanel(slicer.util.VTKObservationMixin):
         told = _("{count} answers about {name} in {seconds:.1f} s.").format(
             count=len(received.result.queries), name=volume.GetName(), seconds=outcome.result.get("seconds") or 0.0
         )
-        self.ask.setStatus(" ".join([told, *outcome.warnings]))
+        known = received.result.study.warnings
+        self.ask.setStatus(" ".join([told, *(line for line in outcome.warnings if line not in known)]))
 
     def _bind(self) -> None:
         """Take the scene's parameter node, which may be another one now."""

@@ -44,6 +44,14 @@ def test_the_panel_fits_400_pixels(rig):
     assert rig.panel.widget.minimumSizeHint.width() <= 380
 
 
+def test_the_answer_is_in_view_at_400_pixels(answered):
+    view = answered.ui.findingsTable
+    right = view.columnViewportPosition(5) + view.columnWidth(5)
+    assert right <= view.viewport().width - view.verticalScrollBar().sizeHint.width()
+    fontMetrics = view.fontMetrics()
+    assert fontMetrics.horizontalAdvance("not found") + 10 <= view.columnWidth(5)
+
+
 def test_another_ct_shows_its_own_results_or_an_empty_table(answered):
     organ = answered.study.segmentId("spleen")
     display = answered.study.segmentation.GetDisplayNode()

@@ -96,6 +96,17 @@ def test_a_report_is_written_by_the_child(answered, dialogs, tmp_path, ending):
     assert f"Saved {path}." in answered.ui.keptLabel.text
 
 
+def test_nothing_that_would_replace_a_request_is_offered_while_it_is_on_its_way(answered):
+    ui = answered.ui
+    answered.start("gallstone")
+    assert [button.enabled for button in buttons(answered)] == [True, True, False, False, True]
+    assert not ui.heatmapButton.enabled
+    answered.session.cancel()
+    answered.rest()
+    assert [button.enabled for button in buttons(answered)] == [True] * 5
+    assert ui.heatmapButton.enabled
+
+
 def test_clearing_removes_nodes_rows_tags_and_colours(answered):
     import slicer
 
