@@ -20,7 +20,8 @@ from CTGLIPLib.errors import InputError
 from CTGLIPLib.label_names import IMAGE_ENDINGS, LIST_ENDINGS, image_stem
 from CTGLIPLib.study import is_study_file
 
-ORGAN_PATTERNS = ("segmentation*", "organs*", "seg*", "totalseg*", "*_seg", "*-seg", "*_dseg", "*_segmentation")
+UNNAMED_PATTERNS = ("segmentation*", "organs*", "seg*", "totalseg*")
+ORGAN_PATTERNS = (*UNNAMED_PATTERNS, "*_seg", "*-seg", "*_dseg", "*_segmentation")
 """Names of organ files, without ending, and of folders of masks, in a study's folder."""
 MASK_FOLDERS = ("masks", "segmentations")
 """Folders of masks in a study's folder; beside CTs that share a folder they hold each CT's masks under its name."""
@@ -97,9 +98,11 @@ def _found(folder: Path, out: Path | None) -> FoundStudies:
     images = [path for path in entries if _is_image(path)]
     folders = [path for path in entries if path.is_dir()]
     if _is_one_study(entries, images, folders):
-        return FoundStudies((_study_in(folder, out),), ())
+        study = _study_in(folder, out)
+        unused = [] if study.source == folder else [path.name for path in folders if not _is_mask_folder(path)]
+        return FoundStudies((study,), tuple(unused))
     shelf = _organs_beside(images, folders)
-    candidates = _ct_candidates([path for path in images if path not in shelf])
+    candidates = _ct_candidates([path for path in images if path not in shelf and not _is_organ_file(path)])
     studies = [_with_organs(BatchStudy(image_stem(path), path), shelf) for path in candidates]
     studies += [BatchStudy(path.stem, path) for path in entries if is_study_file(path)]
     passed_over = [path.name for path in images if path not in candidates]
@@ -117,11 +120,13 @@ def _found(folder: Path, out: Path | None) -> FoundStudies:
 
 
 def _is_one_study(entries: Sequence[Path], images: Sequence[Path], folders: Sequence[Path]) -> bool:
-    """Whether a folder is one study: it has a file ct.*, or DICOM slices, or organs beside its only folder."""
+    """Whether a folder is one study: a file ct.*, DICOM slices, or organs of no name beside a CT or the only folder."""
     if any(_stem(path) == "ct" for path in images) or any(_is_dicom(path) for path in entries):
         return True
+    organs = [path for path in images if _is_organ_file(path)]
     others = [path for path in folders if not _is_mask_folder(path)]
-    return bool(images) and all(map(_has_organ_name, images)) and len(others) == 1
+    is_unnamed = any(_name_of_pair(path) is None for path in organs)
+    return is_unnamed and (len(others) == 1 or bool(_ct_candidates([path for path in images if path not in organs])))
 
 
 def _study_in(folder: Path, out: Path | None) -> BatchStudy:
@@ -196,7 +201,7 @@ def _with_organs(study: BatchStudy, shelf: Mapping[Path, str]) -> BatchStudy:
 def _name_of_pair(path: Path) -> str | None:
     """The lower-case name of the study whose organs a file or folder is by its own; None where it is no such thing."""
     stem = _stem(path)
-    if path.name.lower().endswith(SLICER_ENDINGS):
+    if path.name.lower().endswith(SLICER_ENDINGS) and not any(fnmatch(stem, pattern) for pattern in UNNAMED_PATTERNS):
         return next((stem.removesuffix(ending) for ending in PAIR_ENDINGS if stem.endswith(ending)), stem)
     if not _is_image(path) and not _holds_images(path):
         return None

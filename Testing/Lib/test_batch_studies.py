@@ -123,6 +123,19 @@ def test_the_folder_may_itself_be_the_study(tmp_path):
         assert (only(folder).segmentation is None) == (number == 1)
 
 
+def test_organs_without_a_name_make_the_folder_one_study(tmp_path):
+    make(tmp_path / "one", "scan.nii.gz", "organs.nii.gz", "old/ct.nii.gz")
+    assert files_of(tmp_path / "one") == {"one": ("scan.nii.gz", "organs.nii.gz")}
+    assert find_studies(tmp_path / "one").passed_over == ("old",)
+    make(tmp_path / "slicer", "scan.nrrd", "Segmentation.seg.nrrd")
+    assert files_of(tmp_path / "slicer") == {"slicer": ("scan.nrrd", "Segmentation.seg.nrrd")}
+    make(tmp_path / "two", "a.nii.gz", "b.nii.gz", "segmentation.nii.gz")
+    assert "Expected one CT, got 2" in only(tmp_path / "two").problem
+    make(tmp_path / "many", "a/ct.nii.gz", "b/ct.nii.gz", "organs_atlas.nii.gz")
+    assert list(files_of(tmp_path / "many")) == ["a", "b"]
+    assert find_studies(tmp_path / "many").passed_over == ("organs_atlas.nii.gz",)
+
+
 def test_what_is_no_study_is_named_and_hidden_files_and_results_are_not_looked_at(tmp_path):
     make(tmp_path, "a/ct.nii.gz", "notes/readme.txt", "x_seg.nii.gz", ".hidden/ct.nii.gz", "__MACOSX/ct.nii.gz")
     out = make(tmp_path / "results", "a/organs.seg.nrrd", "ct.nii.gz")
