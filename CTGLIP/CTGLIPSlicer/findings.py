@@ -7,6 +7,7 @@ masks that come closest are rows (test_findings: `an organ without a mask comes 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from slicer.i18n import tr as _
@@ -156,10 +157,15 @@ def _answerOf(answer: QueryAnswer, organ: OrganScore) -> Answer:
 
 def _side(organName: str) -> str:
     """The side of what the body has on both sides; a left atrium has no twin and so no side."""
-    from CTGLIPLib.organs import ORGANS
-
-    known = {organ.name: organ.side for organ in ORGANS}
-    if organName in known:
-        return known[organName] or ""
+    sides = _knownSides()
+    if organName in sides:
+        return sides[organName]
     words = organName.lower().replace("_", " ").split()
     return next((side for side in ("left", "right") if side in words), "")
+
+
+@lru_cache(maxsize=1)
+def _knownSides() -> dict[str, str]:
+    from CTGLIPLib.organs import ORGANS
+
+    return {organ.name: organ.side or "" for organ in ORGANS}

@@ -19,6 +19,7 @@ import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import slicer
@@ -84,9 +85,10 @@ def keepResult(
         text.SetNodeReferenceID(TO_TABLE, table.GetID())
     table.SetName(_("CT-GLIP findings of {name}").format(name=name))
     table.SetAttribute(ROLE, TABLE)
-    _fillTable(table, merged)
+    rows = rowsOf(merged)
+    _fillTable(table, rows)
     if segmentationNode is not None:
-        _tagSegments(segmentationNode, merged)
+        _tagSegments(segmentationNode, rows, merged.model.name)
     for node in (text, table):
         _putBeside(node, volumeNode)
     return merged
@@ -127,7 +129,7 @@ def _provenance(result: QueryResult) -> tuple:
     """What answers must share to stand together, as it is after being written and read."""
     from CTGLIPLib.result_files import to_dict
 
-    values = to_dict(result)
+    values = to_dict(replace(result, queries=()))
     study = {name: value for name, value in values["study"].items() if name not in ("name", "warnings")}
     return study, values["model"], values["segmentation"]
 
@@ -144,18 +146,24 @@ def _merged(old: QueryResult, new: QueryResult) -> QueryResult:
 
 
 def _entries() -> Iterator[Kept]:
-    from CTGLIPLib.result_reader import result_from_dict
-
     for text in slicer.util.getNodesByClass("vtkMRMLTextNode"):
         if text.GetAttribute(ROLE) != FINDINGS:
             continue
         try:
-            result = result_from_dict(json.loads(text.GetText() or ""))
+            result = _parsed(text.GetText() or "")
         except (InputError, ValueError) as error:
             logger.warning("The findings in the scene's node %s cannot be read: %s", text.GetID(), error)
             continue
         references = (text.GetNodeReference(role) for role in (TO_VOLUME, TO_SEGMENTATION, TO_TABLE))
         yield Kept(*references, text, result)
+
+
+@lru_cache(maxsize=4)
+def _parsed(text: str) -> QueryResult:
+    """The answers in a findings.json; reading a long history takes longer than all else here."""
+    from CTGLIPLib.result_reader import result_from_dict
+
+    return result_from_dict(json.loads(text))
 
 
 def _order(text: slicer.vtkMRMLTextNode) -> int:
@@ -167,10 +175,9 @@ def _lastOrder() -> int:
     return max((_order(node) for node in slicer.util.getNodesByClass("vtkMRMLTextNode")), default=0)
 
 
-def _fillTable(table: slicer.vtkMRMLTableNode, result: QueryResult) -> None:
+def _fillTable(table: slicer.vtkMRMLTableNode, rows: Sequence[FindingRow]) -> None:
     from CTGLIPLib.results import NOTICE
 
-    rows = rowsOf(result)
     with slicer.util.NodeModify(table):
         table.RemoveAllColumns()
         for title, value in _textColumns().items():
@@ -213,10 +220,10 @@ def _column(array: vtk.vtkAbstractArray, title: str, values: Sequence[str] | Seq
     return array
 
 
-def _tagSegments(segmentationNode: slicer.vtkMRMLSegmentationNode, result: QueryResult) -> None:
+def _tagSegments(segmentationNode: slicer.vtkMRMLSegmentationNode, rows: Sequence[FindingRow], model: str) -> None:
     from CTGLIPSlicer.nodes import segmentIdsOf
 
-    last: dict[str, FindingRow] = {row.organName: row for row in rowsOf(result) if row.similarity is not None}
+    last = {row.organName: row for row in rows if row.similarity is not None}
     segmentation = segmentationNode.GetSegmentation()
     _untagSegments(segmentationNode)
     with slicer.util.NodeModify(segmentationNode):
@@ -225,7 +232,7 @@ def _tagSegments(segmentationNode: slicer.vtkMRMLSegmentationNode, result: Query
             if row is None:
                 continue
             score = "" if row.score is None else f"{row.score:.6f}"
-            values = (row.question, row.answerCode, score, f"{row.similarity:.6f}", result.model.name)
+            values = (row.question, row.answerCode, score, f"{row.similarity:.6f}", model)
             for tag, value in zip(SEGMENT_TAGS, values, strict=True):
                 segmentation.GetSegment(segmentId).SetTag(tag, value)
 
