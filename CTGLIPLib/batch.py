@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 from CTGLIPLib import __version__
@@ -125,6 +126,8 @@ def _open(texts: Sequence[str], options: BatchOptions) -> StudyWork:
         CTGLIPError: if there is no such model, no question, one that asks nothing, or no text encoder for its words.
     """
     predictor = Predictor.from_pretrained(options.model, options.device, options.text_encoder_folder)
+    if options.extras:
+        import_module("CTGLIPLib.pictures")  # without matplotlib this fails now, not in every study after its encoding
     if not texts:
         msg = "Expected at least one question, got none. Give --text QUESTION, or --questions FILE with one a line."
         raise InputError(msg)
