@@ -91,7 +91,7 @@ def batch(options: argparse.Namespace) -> None:
         sys.stdout.write(json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
     else:
         told = f"{summary.done} answered, {summary.skipped} answered before, {summary.failed} failed"
-        sys.stdout.write(f"{summary.total} studies: {told}.\n")
+        sys.stdout.write(f"{summary.total} stud{'y' if summary.total == 1 else 'ies'}: {told}.\n")
         sys.stdout.write(f"Answers are in {summary.out / 'summary.csv'}. {NOTICE.capitalize()}.\n")
     if summary.failed:
         msg = f"{summary.failed} of {summary.total} studies failed; {summary.out / 'failures.csv'} tells why."

@@ -53,8 +53,7 @@ def folder(patient: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def encodings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the studies that went through the network, as they do."""
-    names: list[str] = []
-    embed = Predictor._embed
+    names, embed = [], Predictor._embed
 
     def counted(self, given, *rest):
         names.append(given.name)
@@ -67,7 +66,7 @@ def encodings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @pytest.fixture
 def total_segmentator(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """A TotalSegmentator that knows the patient's organs; the list grows with each call."""
-    calls: list[int] = []
+    calls = []
 
     def find(volume, progress=None):
         calls.append(1)
