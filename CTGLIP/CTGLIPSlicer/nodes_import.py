@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import slicer
 
-from CTGLIPLib.errors import GeometryError, InputError
+from CTGLIPLib.errors import InputError
 from CTGLIPSlicer.nodes_arrays import orientedImage, scalarVolume
-from CTGLIPSlicer.nodes_layers import BINARY, layersOf
+from CTGLIPSlicer.nodes_layers import BINARY
 
 if TYPE_CHECKING:
     from CTGLIPLib.geometry import Grid
@@ -36,12 +36,7 @@ def importOrgans(path: Path, volumeNode: slicer.vtkMRMLScalarVolumeNode, name: s
         LabelError: if the organs have no names.
     """
     grid = scalarVolume(volumeNode).grid
-    node = _loaded(path, name) if path.name.lower().endswith(".seg.nrrd") else _built(path, name)
-    try:
-        _requireOverlap(node, grid)
-    except GeometryError:
-        slicer.mrmlScene.RemoveNode(node)
-        raise
+    node = _loaded(path, grid, name) if path.name.lower().endswith(".seg.nrrd") else _built(path, grid, name)
     node.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
     placeBeside(node, volumeNode)
     return node
@@ -76,12 +71,17 @@ def placeBeside(node: slicer.vtkMRMLNode, volumeNode: slicer.vtkMRMLVolumeNode) 
         hierarchy.SetItemParent(item, parent)
 
 
-def _loaded(path: Path, name: str) -> slicer.vtkMRMLSegmentationNode:
+def _loaded(path: Path, ctGrid: Grid, name: str) -> slicer.vtkMRMLSegmentationNode:
     """The segmentation of a .seg.nrrd file, no longer tied to the file, which may be a temporary one."""
+    from CTGLIPLib.segmentation_io import require_overlap
+
+    grid = _gridOf(path)
+    if grid is not None:
+        require_overlap(ctGrid, grid)
     scene = slicer.mrmlScene
     unique = scene.GenerateUniqueName(name)
     logic = slicer.modules.segmentations.logic()
-    node = logic.LoadSegmentationFromFile(str(path), False, unique) if _isReadable(path) else None
+    node = logic.LoadSegmentationFromFile(str(path), False, unique) if grid is not None else None
     if node is None:
         msg = f"{path.name} could not be read as a segmentation. Find the organs again, or export the file again."
         raise InputError(msg)
@@ -92,33 +92,30 @@ def _loaded(path: Path, name: str) -> slicer.vtkMRMLSegmentationNode:
     return node
 
 
-def _isReadable(path: Path) -> bool:
-    """Whether a .seg.nrrd file is whole: Slicer's own reader ends the process where it is not (5.12)."""
+def _gridOf(path: Path) -> Grid | None:
+    """The grid of a whole .seg.nrrd file; None where it is broken, on which Slicer's reader (5.12) ends the process."""
     import SimpleITK
 
+    from CTGLIPLib.io import from_sitk
     from CTGLIPLib.slicer_files import nrrd_header
     from CTGLIPLib.slicer_segments import segments_in
 
     if not segments_in(nrrd_header(path)):
-        return False
+        return None
     try:
-        SimpleITK.ReadImage(str(path), imageIO="NrrdImageIO")
+        image = SimpleITK.ReadImage(str(path), imageIO="NrrdImageIO")
     except RuntimeError:
-        return False
-    return True
+        return None
+    layered = image.GetNumberOfComponentsPerPixel() > 1
+    return from_sitk(SimpleITK.VectorIndexSelectionCast(image, 0) if layered else image)[1]
 
 
-def _built(path: Path, name: str) -> slicer.vtkMRMLSegmentationNode:
-    from CTGLIPLib.segmentation_io import read_segmentation
+def _built(path: Path, ctGrid: Grid, name: str) -> slicer.vtkMRMLSegmentationNode:
+    from CTGLIPLib.segmentation_io import read_segmentation, require_overlap
 
-    return segmentationNodeFrom(read_segmentation(path).segmentation, name)
-
-
-def _requireOverlap(node: slicer.vtkMRMLSegmentationNode, grid: Grid) -> None:
-    from CTGLIPLib.segmentation_io import require_overlap
-
-    for layer in layersOf(node):
-        require_overlap(grid, layer.grid)
+    organs = read_segmentation(path).segmentation
+    require_overlap(ctGrid, organs.grid)
+    return segmentationNodeFrom(organs, name)
 
 
 def _cropped(layer: np.ndarray, segmentation: Segmentation) -> tuple[slicer.vtkOrientedImageData, list[int]]:
