@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 ORIGINALS = "CTGLIP.originalLooks"
 HIGHLIGHTED = "CTGLIP.highlighted"
+FORMER_FILL = "CTGLIP.formerFill"
 GREY = (0.7, 0.7, 0.7)
 UNSCORED = Look(GREY, opacity3D=0.35, fill=0.3, outline=0.8)
 DIMMED = Look(GREY, opacity3D=0.04, fill=0.0, outline=0.15)
@@ -128,6 +129,18 @@ def highlight(segmentationNode: slicer.vtkMRMLSegmentationNode, organ: str | Non
                 segmentId,
                 replace(look, opacity3D=1.0, fill=max(look.fill, 0.8), outline=1.0, visible=True, visible3D=True),
             )
+
+
+def fillOrgans(segmentationNode: slicer.vtkMRMLSegmentationNode, filled: bool) -> None:
+    """Fill the organs in slices, or leave their outlines alone so that the colours of a heat map show."""
+    display = _displayOf(segmentationNode)
+    former = display.GetAttribute(FORMER_FILL)
+    if not filled and former is None:
+        display.SetAttribute(FORMER_FILL, str(int(display.GetVisibility2DFill())))
+        display.SetVisibility2DFill(False)
+    elif filled and former is not None:
+        display.SetVisibility2DFill(bool(int(former)))
+        display.SetAttribute(FORMER_FILL, None)
 
 
 def _unhighlight(display: slicer.vtkMRMLSegmentationDisplayNode) -> None:

@@ -21,6 +21,7 @@ from CTGLIPSlicer.nodes_arrays import fillVolumeNode
 from CTGLIPSlicer.nodes_import import placeBeside
 
 CT_ROLE = "CTGLIP.heatMapOf"
+QUESTION = "CTGLIP.question"
 FORMER_ROLE = "CTGLIP.formerForeground."
 FORMER_OPACITIES = "CTGLIP.formerOpacities"
 OPACITY = 0.5
@@ -59,6 +60,7 @@ def showHeatmap(
     title = _("CT-GLIP heat map: {text}").format(text=shortened(text, TEXT_LETTERS))
     node = heatmapOf(volumeNode) or _newNode(volumeNode)
     node.SetName(title)
+    node.SetAttribute(QUESTION, text)
     fillVolumeNode(node, array, ctGrid)
     low, high, outside = (float(result[key]) for key in ("low", "high", "outside"))
     scale = ColourScale(title, low, max(high, low + NARROWEST_WINDOW), palette="plasma")
@@ -87,6 +89,11 @@ def isShown(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> bool:
     """Whether the CT's heat map lies over it."""
     node = heatmapOf(volumeNode)
     return node is not None and node.GetAttribute(FORMER_OPACITIES) is not None
+
+
+def shownQuestion(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> str:
+    """The question whose heat map lies over the CT; empty where none does."""
+    return heatmapOf(volumeNode).GetAttribute(QUESTION) or "" if isShown(volumeNode) else ""
 
 
 def _heatmaps() -> list[slicer.vtkMRMLScalarVolumeNode]:

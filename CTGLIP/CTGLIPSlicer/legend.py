@@ -16,12 +16,12 @@ from CTGLIPSlicer.colour_scale import ColourScale, colourNode
 FORMER = "CTGLIP.formerScale"
 LABELS = 5
 LABEL_FORMAT = "%.2f"
-SIZE = (0.09, 0.45)
+SIZE = (0.1, 0.45)
 """Width and height as shares of the view; Slicer 5.12 fits all texts to the width that is left for the labels."""
 FONT_PIXELS = 14
 LINE_LETTERS = 28
 """So long a line of the title takes less than half of a view's width."""
-RIGHT, LEFT = (1.0, 0.5), (0.0, 0.5)
+RIGHT, LEFT = (0.97, 0.5), (0.03, 0.5)
 """Where the legend's free play goes: 0 left or bottom, 1 right or top."""
 
 

@@ -379,6 +379,16 @@ def test_an_organ_without_segment_highlights_nothing(patientScene):
 # Views and speed
 
 
+def test_organs_without_fill_show_what_lies_over_the_ct_and_get_their_fill_back(patientScene):
+    node = patientScene.segmentation.GetDisplayNode()
+    display.fillOrgans(patientScene.segmentation, filled=False)
+    display.fillOrgans(patientScene.segmentation, filled=False)
+    assert (node.GetVisibility2DFill(), node.GetVisibility2DOutline()) == (0, 1)
+    display.fillOrgans(patientScene.segmentation, filled=True)
+    assert node.GetVisibility2DFill() == 1
+    assert node.GetAttribute(display.FORMER_FILL) is None
+
+
 def test_slices_show_the_colours_of_the_scores_and_the_right_side_on_the_left(views, patientScene):
     view = views.sliceWidget("Red").view
     view.show(patientScene.volume)

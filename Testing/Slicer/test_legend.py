@@ -25,9 +25,11 @@ def pictures(views) -> dict[str, np.ndarray]:
 
 
 def barOf(picture: np.ndarray) -> np.ndarray:
-    """Colours of the legend's bar, bottom first: the coloured column at the picture's right border."""
-    column = picture[:, -3].astype(int)
-    return column[np.ptp(column, axis=1) > 30][::-1] / 255
+    """Colours of the legend's bar, bottom first: the most coloured column of the picture's right tenth."""
+    tenth = picture[:, -picture.shape[1] // 10 :].astype(int)
+    coloured = np.ptp(tenth, axis=2) > 30
+    column = coloured.sum(axis=0).argmax()
+    return tenth[coloured[:, column], column][::-1] / 255
 
 
 def test_the_legend_is_in_every_view_with_the_scale_s_colours(views, patientScene):
