@@ -89,10 +89,10 @@ class Flow:
         columns = range(model.columnCount())
         return [[str(model.index(row, column).data() or "") for column in columns] for row in range(model.rowCount())]
 
-    def clickRow(self, word: str) -> None:
-        """Click the first row that has this cell."""
+    def clickRow(self, *words: str) -> None:
+        """Click the first row that has all these cells."""
         table, rows = self.ui.findingsTable, self.rows()
-        number = next(row for row, cells in enumerate(rows) if word in cells)
+        number = next(row for row, cells in enumerate(rows) if set(words) <= set(cells))
         table.scrollTo(table.model().index(number, 0))
         place = table.visualRect(table.model().index(number, 0)).center()
         QTest.mouseClick(table.viewport(), QtCore.Qt.LeftButton, QtCore.Qt.NoModifier, place)

@@ -74,8 +74,10 @@ class Shots:
         flow.ask(*questions)
         titles = [flow.ui.shownQuestionComboBox.itemText(n) for n in range(flow.ui.shownQuestionComboBox.count)]
         flow.ui.shownQuestionComboBox.currentIndex = next(n for n, title in enumerate(titles) if shown in title)
+        flow.ui.colourRangeComboBox.currentIndex = flow.ui.colourRangeComboBox.findData("fitted")
         flow.click("show3DButton")
-        flow.clickRow(next(row[1] for row in flow.rows() if row[0] == shown))
+        flow.until(lambda: flow.panel.results.view.shows3D)
+        flow.clickRow(shown)
         slicer.util.resetThreeDViews()
         self.grab(name)
 
@@ -86,7 +88,7 @@ class Shots:
         flow.until(lambda: not flow.session.isBusy)
         assert not flow.error, flow.error
         shown = flow.ui.shownQuestionComboBox.currentText.split(". ", 1)[1].split(":")[0]
-        flow.clickRow(next(row[1] for row in flow.rows() if row[0] == shown))
+        flow.clickRow(shown)
         self.grab(name)
 
     def grab(self, name: str) -> None:

@@ -218,9 +218,28 @@ def test_a_heat_map_lies_over_the_ct_and_a_row_then_jumps_to_its_hottest_spot(fl
     assert {node.GetForegroundVolumeID() for node in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")} == {
         heat.GetID()
     }
-    row = flow.rows()[0]
-    flow.clickRow(row[1])
+    assert not chestScene.segmentation.GetDisplayNode().GetVisibility2DFill()
+    flow.clickRow("pulmonary nodule")
     place = slicePositions()["Red"]
     inverse = np.linalg.inv(chestScene.arrays.grid.affine)
     i, j, k = np.round((inverse @ [*place, 1.0])[:3]).astype(int)
     assert values[k, j, i] > np.percentile(values[values > -1], 90)
+    flow.click("heatmapButton")
+    assert chestScene.segmentation.GetDisplayNode().GetVisibility2DFill()
+
+
+def test_a_heat_map_in_a_saved_scene_is_hidden_by_its_button_when_that_is_opened_again(flow, patientScene, tmp_path):
+    flow.choose(patientScene.volume, patientScene.segmentation)
+    flow.ask("fatty liver")
+    flow.click("heatmapButton")
+    flow.until(lambda: not flow.session.isBusy)
+    path = str(tmp_path / "study.mrb")
+    assert slicer.util.saveScene(path)
+    slicer.mrmlScene.Clear(0)
+    slicer.util.loadScene(path)
+    slicer.app.processEvents()
+    assert flow.ui.heatmapButton.checked
+    flow.click("heatmapButton")
+    composite = slicer.util.getNode("vtkMRMLSliceCompositeNodeRed")
+    assert composite.GetForegroundVolumeID() is None
+    assert flow.ui.segmentationSelector.currentNode().GetDisplayNode().GetVisibility2DFill()
