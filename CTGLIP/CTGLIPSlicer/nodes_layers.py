@@ -1,14 +1,15 @@
 """The label maps of a segmentation node brought onto one grid.
 
 Slicer keeps segments in layers: label maps that several segments share, each with its own extent and, where segments
-come from several sources, its own lattice. Guarded by Testing/Slicer/test_nodes.py.
+come from several sources, its own lattice. The work is done in steps, so that a window can live meanwhile.
+Guarded by Testing/Slicer/test_nodes.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import slicer
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 BINARY = "Binary labelmap"
 SAME_LATTICE_VOXELS = 1e-3
+SLAB_VOXELS = 8_000_000
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,15 +42,31 @@ class Layer:
     values: Mapping[str, int]
 
 
-def layersOf(segmentationNode: slicer.vtkMRMLSegmentationNode) -> tuple[Layer, ...]:
-    """The layers that have voxels of a segment.
+def finished(steps: Generator[None, None, Result]) -> Result:
+    """The result of steps, all taken at once."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
+
+
+def slabs(shape_ijk: Sequence[int]) -> Iterator[tuple[slice, slice, slice]]:
+    """Pieces of an array, shape (i, j, k), that take a few hundredths of a second each; k is slowest in memory."""
+    thickness = max(1, SLAB_VOXELS // (shape_ijk[0] * shape_ijk[1]))
+    for first in range(0, shape_ijk[2], thickness):
+        yield slice(None), slice(None), slice(first, min(first + thickness, shape_ijk[2]))
+
+
+def layerSteps(segmentationNode: slicer.vtkMRMLSegmentationNode) -> Generator[None, None, tuple[Layer, ...]]:
+    """The layers that have voxels of a segment, in steps.
 
     A segmentation without label maps (surfaces, contours) is voxelised in a copy, on its reference geometry.
 
     Raises:
         LabelError: if it cannot be voxelised, or a layer holds no whole numbers.
     """
-    from CTGLIPLib.label_values import used_ids, whole_labels
+    from CTGLIPLib.label_values import whole_labels
 
     segmentation = _withLabelmaps(segmentationNode)
     layers = []
@@ -55,19 +75,25 @@ def layersOf(segmentationNode: slicer.vtkMRMLSegmentationNode) -> tuple[Layer, .
         if image is None:
             continue
         labels = whole_labels(image.array, segmentationNode.GetName())
-        used = set(used_ids(labels))
+        yield
+        counts = np.zeros(int(labels.max()) + 1, np.int64)
+        for slab in slabs(labels.shape):
+            counts += np.bincount(labels[slab].ravel(order="K"), minlength=len(counts))
+            yield
         values = {
             segmentId: segmentation.GetSegment(segmentId).GetLabelValue()
             for segmentId in segmentation.GetSegmentIDsForLayer(index, BINARY)
         }
-        inside = {segmentId: value for segmentId, value in values.items() if value in used}
+        inside = {key: value for key, value in values.items() if 0 < value < len(counts) and counts[value]}
         if inside:
             layers.append(Layer(labels, image.grid, inside))
     return tuple(layers)
 
 
-def onOneGrid(layers: Sequence[Layer], numbers: Mapping[str, int]) -> tuple[np.ndarray, Grid, tuple[str, ...]]:
-    """Organ numbers, uint16, shape (layer, i, j, k); their grid; and the segment ids that had to be resampled.
+def gridSteps(
+    layers: Sequence[Layer], numbers: Mapping[str, int]
+) -> Generator[None, None, tuple[np.ndarray, Grid, tuple[str, ...]]]:
+    """Organ numbers, uint16, shape (layer, i, j, k); their grid; the segment ids that had to be resampled. In steps.
 
     The grid is the first layer's lattice as far as all layers reach. Layers of another lattice take its nearest voxels.
 
@@ -87,12 +113,16 @@ def onOneGrid(layers: Sequence[Layer], numbers: Mapping[str, int]) -> tuple[np.n
     stored = np.zeros((len(layers), *shape[::-1]), np.uint16)  # i fastest, as in VTK: no voxel changes its place
     moved: list[str] = []
     for (start, stop, aligned), layer, target in zip(boxes, layers, stored.transpose(0, 3, 2, 1), strict=True):
-        organs = _numbered(layer, numbers)
+        lookup = _lookup(layer, numbers)
         if aligned:
-            target[tuple(slice(a, b) for a, b in zip(start - low, stop - low, strict=True))] = organs
+            part = target[tuple(slice(a, b) for a, b in zip(start - low, stop - low, strict=True))]
+            for slab in slabs(part.shape):
+                part[slab] = lookup[layer.labels[slab].T].T
+                yield
         else:
-            target[...] = _resampled(organs, layer.grid, grid)
+            target[...] = _resampled(lookup[layer.labels], layer.grid, grid)
             moved += layer.values
+            yield
     return stored.transpose(0, 3, 2, 1), grid, tuple(moved)
 
 
@@ -123,12 +153,12 @@ def _indexBox(grid: Grid, lattice: Grid) -> tuple[np.ndarray, np.ndarray, bool]:
     return np.floor(places.min(axis=0)).astype(int), np.ceil(places.max(axis=0)).astype(int) + 1, False
 
 
-def _numbered(layer: Layer, numbers: Mapping[str, int]) -> np.ndarray:
-    """The layer with each segment's voxels numbered anew, uint16, shape (i, j, k), 0 elsewhere."""
+def _lookup(layer: Layer, numbers: Mapping[str, int]) -> np.ndarray:
+    """The new number of each label of a layer, uint16, 0 for labels of no segment."""
     lookup = np.zeros(int(layer.labels.max()) + 1, np.uint16)
     for segmentId, value in layer.values.items():
         lookup[value] = numbers[segmentId]
-    return lookup[layer.labels.transpose(2, 1, 0)].transpose(2, 1, 0)
+    return lookup
 
 
 def _resampled(organs: np.ndarray, source: Grid, grid: Grid) -> np.ndarray:

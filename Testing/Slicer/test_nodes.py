@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import slicer
 import vtk
-from CTGLIPSlicer import nodes
+from CTGLIPSlicer import nodes, nodes_layers
 from CTGLIPSlicer.nodes_arrays import orientedImage
 from CTGLIPSlicer.nodes_import import segmentationNodeFrom
 from harness.study_nodes import addVolume
@@ -623,6 +623,49 @@ def test_the_content_key_tells_a_study_with_organs_from_one_without(patientScene
 
     assert alone != nodes.contentKey(patientScene.volume, patientScene.segmentation)
     assert alone == nodes.contentKey(patientScene.volume, None)
+
+
+def test_a_study_is_exported_in_small_steps_with_the_same_files(scene, tmp_path, hu, monkeypatch):
+    monkeypatch.setattr(nodes_layers, "SLAB_VOXELS", 1000)
+    ct, node = addVolume(hu, gridOf("oblique LPS"), "ct"), loaded(organs(gridOf("oblique LPS")), tmp_path)
+    steps, count = nodes.exportSteps(ct, node, tmp_path / "steps"), 0
+    try:
+        while True:
+            next(steps)
+            count += 1
+    except StopIteration as end:
+        files = end.value
+
+    atOnce = nodes.exportStudy(ct, node, tmp_path / "once")
+
+    assert count > 10
+    assert files.segmentIds == atOnce.segmentIds
+    for name in ("ct.nii", "organs.nii", "organs.json"):
+        assert (tmp_path / "steps" / name).read_bytes() == (tmp_path / "once" / name).read_bytes()
+
+
+def test_what_cannot_be_exported_is_refused_before_the_first_step(scene, tmp_path, hu):
+    ct, moved = addVolume(hu, gridOf("RAS"), "ct"), loaded(organs(gridOf("RAS")), tmp_path)
+    underTransform(moved)
+
+    with pytest.raises(GeometryError, match="Harden"):
+        next(nodes.exportSteps(ct, moved, tmp_path / "out"))
+    with pytest.raises(InputError, match="No volume is chosen"):
+        next(nodes.exportSteps(None, moved, tmp_path / "out"))
+
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_export_that_is_closed_leaves_no_half_file(scene, tmp_path, hu):
+    ct, node = addVolume(hu, gridOf("RAS"), "ct"), loaded(organs(gridOf("RAS")), tmp_path)
+    steps = nodes.exportSteps(ct, node, tmp_path / "out")
+    while not (tmp_path / "out" / "ct.nii").exists():
+        next(steps)
+
+    steps.close()
+
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["ct.nii"]
+    assert read_volume(tmp_path / "out" / "ct.nii").volume.grid.shape_ijk == SHAPE
 
 
 def test_104_segments_of_one_layer_are_read_in_one_pass(scene):
