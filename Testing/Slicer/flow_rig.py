@@ -1,4 +1,4 @@
-"""What whole-flow tests share: the module as Slicer loads it, with its real child process, driven by clicks and keys."""
+"""The module as Slicer loads it, with its real child process, driven by clicks and keys: for whole-flow tests."""
 
 from __future__ import annotations
 

@@ -31,11 +31,23 @@ def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     shots = Shots(folder)
     chest = study_nodes.addStudy(study_nodes.chestArrays(data, (2, 2, 1)), "LIDC chest CT")
-    shots.take("chest", chest, ("pleural effusion", "pulmonary nodule", "emphysema", "fatty liver"), "pulmonary nodule")
+    shots.take(
+        "chest",
+        chest,
+        ("pleural effusion", "pulmonary nodule", "emphysema", "fatty liver"),
+        "pulmonary nodule",
+        "fitted",
+    )
     shots.heatmap("heatmap")
     slicer.mrmlScene.Clear(0)
     abdomen = study_nodes.addStudy(study_nodes.abdomenArrays(data), "Abdomen CT")
-    shots.take("abdomen", abdomen, ("urinary bladder", "splenomegaly", "kidney stone", "vertebral fracture"), "kidney stone")
+    shots.take(
+        "abdomen",
+        abdomen,
+        ("urinary bladder", "splenomegaly", "kidney stone", "vertebral fracture"),
+        "kidney stone",
+        "fixed",
+    )
     shots.close()
 
 
@@ -60,7 +72,7 @@ class Shots:
         row.addWidget(slicer.app.layoutManager())
         self.window.show()
 
-    def take(self, name: str, study: object, questions: tuple[str, ...], shown: str) -> None:
+    def take(self, name: str, study: object, questions: tuple[str, ...], shown: str, colourRange: str) -> None:
         """Ask, show one answer in all views and in 3D, and write the picture."""
         import slicer
 
@@ -74,21 +86,24 @@ class Shots:
         flow.ask(*questions)
         titles = [flow.ui.shownQuestionComboBox.itemText(n) for n in range(flow.ui.shownQuestionComboBox.count)]
         flow.ui.shownQuestionComboBox.currentIndex = next(n for n, title in enumerate(titles) if shown in title)
-        flow.ui.colourRangeComboBox.currentIndex = flow.ui.colourRangeComboBox.findData("fitted")
+        flow.ui.colourRangeComboBox.currentIndex = flow.ui.colourRangeComboBox.findData(colourRange)
         flow.click("show3DButton")
-        flow.until(lambda: flow.panel.results.view.shows3D)
+        flow.until(lambda: not flow.panel.results.view._surfaces.isWorking)
         flow.clickRow(shown)
         slicer.util.resetThreeDViews()
         self.grab(name)
 
     def heatmap(self, name: str) -> None:
         """Ask for the shown answer's heat map, jump to its hottest spot, and write the picture."""
+        import slicer
+
         flow = self.flow
         flow.click("heatmapButton")
         flow.until(lambda: not flow.session.isBusy)
         assert not flow.error, flow.error
         shown = flow.ui.shownQuestionComboBox.currentText.split(". ", 1)[1].split(":")[0]
         flow.clickRow(shown)
+        slicer.util.resetThreeDViews()
         self.grab(name)
 
     def grab(self, name: str) -> None:
