@@ -30,6 +30,8 @@ from CTGLIPSlicer.worker_failure import Failure, failureOfError, failureOfFiles
 
 CANCEL_S = 1.0
 """How long the child may take to stop before it is ended."""
+WRITING_S = 0.1
+"""How long a study's files are written at a stretch before the window may be drawn; single steps may take longer."""
 PROTOCOL = 1
 BEFORE_ENCODING = ("reading the scan", "finding organs", "running TotalSegmentator", "segmenting windows")
 """What the child does before it encodes; see CTGLIPLib.worker_studies, predict, segment_total and segment_own."""
@@ -52,7 +54,7 @@ class Session:
 
         Args:
             worker: who computes; None is the child process.
-            exporter: writes a study's files; None is `nodes.exportStudy`.
+            exporter: writes a study's files; None is `nodes.exportSteps`.
             contentKey: tells whether a study changed; None is `nodes.contentKey`.
             clock: seconds that only grow.
             findNode: the node of an ID, None for none; None looks into the scene.
@@ -60,8 +62,7 @@ class Session:
         if exporter is None or contentKey is None:
             from CTGLIPSlicer import nodes
 
-            steps = getattr(nodes, "exportSteps", nodes.exportStudy)
-            exporter, contentKey = exporter or steps, contentKey or nodes.contentKey
+            exporter, contentKey = exporter or nodes.exportSteps, contentKey or nodes.contentKey
         self._worker: Worker = worker or WorkerProcess()
         self._store = StudyStore(exporter, contentKey, findNode)
         self._clock = clock
@@ -230,14 +231,17 @@ class Session:
             self._send(task)
 
     def _wrote(self, task: Task) -> bool:
-        """Whether the study's files are there, after one step more of writing them."""
+        """Whether the study's files are there, after `WRITING_S` more of writing them."""
         if task.writing is None:
             self._tell(Progress(_("writing the study's files")))
             task.writing = self._store.write(task.inputs)
         if self._task is not task:
             return False
+        until = self._clock() + WRITING_S
         try:
             next(task.writing)
+            while self._clock() < until:
+                next(task.writing)
         except StopIteration as end:
             task.record = end.value
         except (CTGLIPError, OSError) as error:

@@ -30,7 +30,7 @@ from CTGLIPSlicer.session import Session  # noqa: E402
 from CTGLIPSlicer.session_types import StudyInputs  # noqa: E402
 from CTGLIPSlicer.states import State  # noqa: E402
 
-TIMES = 4
+TIMES = 8
 """How much finer than the self test's phantom the CT is, along each axis."""
 QUESTION = ["fatty liver"]
 TICK_S = 0.05
@@ -38,7 +38,7 @@ TICK_S = 0.05
 
 
 def makeStudy() -> StudyInputs:
-    """The self test's body with liver and spleen, 160 x 136 x 112 voxels of 2 mm."""
+    """The self test's body with liver and spleen, 320 x 272 x 224 voxels of 1 mm."""
     from CTGLIPSlicer import self_test
 
     coarse, organs = self_test.makeScene()
@@ -88,6 +88,7 @@ def main() -> None:
     own = StudyInputs(study.volumeNode, segmenter="own", device="cpu")
     stages = (
         ("before files are written", study, ""),
+        ("writing files", study, "writing"),
         ("starting the child", study, "starting"),
         ("reading the scan", study, "reading"),
         ("finding organs (own head)", own, "segmenting"),
@@ -99,6 +100,7 @@ def main() -> None:
         if what:
             tick(session, doing(session, what))
         told[name] = cancelled(session)
+    session.close()
     session.ask(study, QUESTION)
     before, memory = residentMb(), []
     first = tick(session, lambda: memory.append(residentMb()) or not session.state.isBusy)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,6 +73,9 @@ class FakeClock:
     def __call__(self) -> float:
         return self.now
 
+    def pass_(self, seconds: float) -> None:
+        self.now += seconds
+
 
 @dataclass(eq=False)
 class FakeNode:
@@ -107,6 +110,7 @@ class FakeScene:
         self.exports: list[Path] = []
         self.problem: Exception | None = None
         self.steps = 0
+        self.onStep: Callable[[], None] = lambda: None
 
     def add(self, nodeId: str, name: str = "CT") -> FakeNode:
         self.nodes[nodeId] = FakeNode(nodeId, name)
@@ -127,6 +131,7 @@ class FakeScene:
 
     def _inSteps(self, *files: object) -> Generator[None, None, FakeFiles]:
         for _ in range(self.steps):
+            self.onStep()
             yield
         return self._write(*files)
 

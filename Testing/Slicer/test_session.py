@@ -21,6 +21,8 @@ class Played:
         self.session = Session(self.worker, self.scene.export, self.scene.contentKey, self.clock, self.scene.find)
         self.changes: list = []
         self.session.addObserver(self.changes.append)
+        self.scene.onStep = lambda: self.clock.pass_(self.stepS)
+        self.stepS = 1.0
         self.study = StudyInputs(self.scene.add("v1"), self.scene.add("s1"))
 
     @property
@@ -371,6 +373,16 @@ def test_files_are_written_a_step_for_each_poll_so_that_the_window_can_be_drawn(
         sent.append(len(played.worker.sent))
     assert (sent, played.worker.starts) == ([0, 0, 1], 1)
     assert [change.progress.what for change in played.of("progress")].count("writing the study's files") == 1
+
+
+def test_short_steps_of_writing_are_taken_together(played):
+    played.scene.steps, played.stepS = 25, 0.01
+    played.session.ask(played.study, ["liver"])
+    polls = 0
+    while not played.worker.sent:
+        played.session.poll()
+        polls += 1
+    assert polls == 3
 
 
 def test_cancel_between_two_steps_of_writing_is_immediate_and_leaves_no_files(played):
