@@ -88,7 +88,7 @@ def write_outputs(
             continue
         stem = f"{number:02d}_{_slug(answer)}"
         if options.heatmaps and asked_is_measured(answer):
-            heat = predictor.heatmap_of(study, answer)
+            heat = predictor.heatmap_of(study, answer, progress)
             paths += _write_heatmap(study, answer, heat, folder / f"{stem}_heatmap.nii.gz", picture=options.pictures)
         if options.pictures:
             from CTGLIPLib.pictures import draw_query
