@@ -13,7 +13,7 @@ from patient import ORGANS
 from PIL import Image
 
 import CTGLIPLib
-from CTGLIPLib.errors import OutputError
+from CTGLIPLib.errors import Cancelled, OutputError
 from CTGLIPLib.outputs import OUTSIDE, OutputOptions, require_writable, write_outputs, write_results
 from CTGLIPLib.predict import Predictor, Study
 from CTGLIPLib.segmentation_io import read_segmentation
@@ -137,6 +137,20 @@ def test_two_equal_questions_and_odd_words_make_files_of_their_own(predictor, st
         "03_spleen_heatmap.nii.gz",
     ]
     assert {path.parent for path in paths} == {tmp_path}
+
+
+def test_cancel_stops_within_a_heat_map(predictor, study, tmp_path):
+    result = predictor.query(study, ["fatty liver"])
+    heard = []
+
+    def progress(what: str, done: int, total: int) -> bool:
+        heard.append(what)
+        return what == "drawing answers"
+
+    with pytest.raises(Cancelled):
+        write_outputs(predictor, study, result, tmp_path, OutputOptions(pictures=False, heatmaps=True), progress)
+    assert len(set(heard)) == 2
+    assert list(tmp_path.glob("*heatmap*")) == []
 
 
 def test_nothing_but_results_is_written_where_nothing_more_was_asked(predictor, study, tmp_path):
