@@ -94,9 +94,33 @@ def _read_scalar(kind: object, value: object, where: str) -> object:
     is_wrong_bool = isinstance(value, bool) and kind is not bool
     if not isinstance(value, types) or is_wrong_bool or (isinstance(value, float) and not math.isfinite(value)):
         raise InputError(_expected(words, value, where))
-    if kind is Path:
-        return Path(str(value)).expanduser()
+    if isinstance(value, str):
+        return _read_path(value, where) if kind is Path else _read_text(value, where)
     return float(value) if kind is float else value  # type: ignore[arg-type]
+
+
+def _read_text(text: str, where: str) -> str:
+    """The text, if it can be written to a file: half a surrogate pair, which JSON can spell, cannot."""
+    if not _can_encode(text, "strict"):
+        raise InputError(_expected("text of whole characters", text, where))
+    return text
+
+
+def _read_path(text: str, where: str) -> Path:
+    if "\0" in text or not _can_encode(text, "surrogateescape"):  # the latter as Python spells odd bytes in file names
+        raise InputError(_expected("a path that a file system can hold", text, where))
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise InputError(_expected("a path whose ~ is the folder of a user of this machine", text, where)) from error
+
+
+def _can_encode(text: str, errors: str) -> bool:
+    try:
+        text.encode("utf-8", errors)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 @lru_cache

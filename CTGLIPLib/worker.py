@@ -94,6 +94,9 @@ class Worker:
         except BadRequestError as error:
             self._refuse(error.id, error.cause)
             return True
+        except Exception as error:  # noqa: BLE001 - a line that breaks the reader must not end the listening
+            self._refuse(None, error)
+            return True
         if isinstance(asked, Quit):
             return False
         if isinstance(asked, Cancel):
@@ -106,7 +109,7 @@ class Worker:
             self._refuse(None, error)
         return True
 
-    def _refuse(self, job_id: int | None, error: InputError) -> None:
+    def _refuse(self, job_id: int | None, error: Exception) -> None:
         self.send({**({} if job_id is None else {"id": job_id}), "event": "error", **told(error)})
 
     def _serve(self, job: Job) -> None:

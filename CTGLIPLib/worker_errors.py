@@ -5,10 +5,11 @@ Guarded by Testing/Lib/test_worker_errors.py.
 
 from __future__ import annotations
 
+import errno
 import traceback
 from pathlib import Path
 
-from CTGLIPLib.errors import CTGLIPError, DependencyError
+from CTGLIPLib.errors import CTGLIPError, DependencyError, InputError
 
 LAST_FRAMES = 8
 LONGEST_CAUSE = 200
@@ -32,6 +33,8 @@ def told(error: Exception) -> dict[str, str | None]:
         return {"kind": DependencyError.__name__, "message": _missing(package, error), "details": _frames(error)}
     if is_out_of_memory(error):
         return {"kind": OUT_OF_MEMORY, "message": MEMORY_HELP, "details": _frames(error)}
+    if isinstance(error, OSError) and error.strerror:  # such as a path that is too long, or may not be looked at
+        return {"kind": InputError.__name__, "message": _unusable_file(error), "details": _frames(error)}
     msg = (
         f"Expected to answer, got an unexpected {type(error).__name__}. This is a fault of CT-GLIP, not yours: please "
         "report it with the details, which hold nothing of the scan."
@@ -52,12 +55,21 @@ def is_out_of_memory(error: Exception) -> bool:
     """Whether memory ran out: Python's, or a device's as torch reports it."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
     return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in MEMORY_WORDS)
 
 
 def _missing(package: str, error: Exception) -> str:
     cause = (str(error).splitlines() or [type(error).__name__])[0][:LONGEST_CAUSE]
     return f"The package {package} is missing or cannot be loaded: {cause}. Install it, or install it anew."
+
+
+def _unusable_file(error: OSError) -> str:
+    return (
+        f"A file or folder that can be used was expected, but the system says: {error.strerror}. Check that its path "
+        "is right and not too long, that you may read and write there, and that the disk is not full, then ask again."
+    )
 
 
 def _frames(error: Exception) -> str:

@@ -16,6 +16,7 @@ from test_segment import happens, is_running
 from worker_process import WorkerProcess
 
 import CTGLIPLib
+from CTGLIPLib import worker as worker_module
 from CTGLIPLib.config import PreprocessConfig
 from CTGLIPLib.geometry import same_grid
 from CTGLIPLib.io import read_array, read_volume
@@ -189,7 +190,25 @@ def test_lines_that_are_no_requests_are_refused_and_the_next_request_works(worke
     gone = worker.answer("ask", study=study | {"ct": "/nowhere/ct.nii.gz"}, texts=["fatty liver"])
     assert (gone["kind"], gone["details"]) == ("InputError", None)
     assert "There is no file" in gone["message"]
+    homeless = worker.answer("ask", study=study | {"ct": "~nobody_of_this_name/ct.nii"}, texts=["fatty liver"])
+    assert "the folder of a user of this machine" in homeless["message"]
+    too_long = worker.answer("ask", study=study | {"ct": "/" + "a" * 5000}, texts=["fatty liver"])
+    assert too_long["kind"] == "InputError"
     assert worker.answer("ask", study=study, texts=["fatty liver"])["event"] == "done"
+
+
+def test_a_line_that_breaks_the_reader_does_not_end_the_listening(monkeypatch, tmp_path):
+    def broken(_line: bytes) -> None:
+        raise RecursionError
+
+    monkeypatch.setattr(worker_module, "parse_line", broken)
+    monkeypatch.setattr(worker_module.os, "_exit", lambda _code: None)
+    monkeypatch.setattr(worker_module, "END_GRACE_S", 0.0)
+    (tmp_path / "requests").write_bytes(b"{}\n{}\n")
+    with (tmp_path / "requests").open("rb") as requests, (tmp_path / "events").open("wb") as events:
+        worker_module.Worker(requests, events).run()
+    lines = (tmp_path / "events").read_text().splitlines()
+    assert [json.loads(line)["event"] for line in lines] == ["ready", "error", "error"]
 
 
 def test_the_machine_is_described(worker, tiny_model):

@@ -67,10 +67,18 @@ def test_a_torch_whose_libraries_do_not_load_is_a_missing_package(tmp_path):
     assert told(raised(OSError("another")))["kind"] == "InternalError"
 
 
+def test_a_file_that_the_system_refuses_is_no_fault_of_ours_and_its_path_is_not_told():
+    event = told(raised(OSError(36, "File name too long", "/home/JANE_DOE/ct.nii")))
+    assert event["kind"] == "InputError"
+    assert "the system says: File name too long. Check that its path" in event["message"]
+    assert "JANE" not in str(event)
+
+
 @pytest.mark.parametrize(
     "error",
     [
         MemoryError(),
+        OSError(12, "Cannot allocate memory"),
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
         RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
         RuntimeError("MPS backend out of memory"),
