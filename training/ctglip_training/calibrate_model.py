@@ -10,9 +10,9 @@ import numpy as np
 from ctglip_training.calibrate import calibrate
 from ctglip_training.cases import CASES, read_cases
 from ctglip_training.evaluate import FindingCase
+from ctglip_training.evaluation.calibration import expected_calibration_error
 from ctglip_training.export import apply_score
 from ctglip_training.hold_out import held_out_cases, open_run
-from ctglip_training.metrics import expected_calibration_error
 from CTGLIPLib.checkpoint import open_model_folder
 from CTGLIPLib.config import ScoreConfig
 from CTGLIPLib.similarity import finding_score

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ctglip_training.metrics import auc, bootstrap_interval
+from ctglip_training.evaluation.classification import auc
+from ctglip_training.evaluation.intervals import bootstrap_interval
 from ctglip_training.simulate.catalogue import FINDINGS
 from ctglip_training.simulate.patient import Patient
 from ctglip_training.whole_image import whole_body

@@ -8,7 +8,7 @@ from sklearn.linear_model import LogisticRegression
 
 from ctglip_training.calibrate import MIN_CASES, calibrate, fit_logistic
 from ctglip_training.evaluate import FindingCase
-from ctglip_training.metrics import expected_calibration_error
+from ctglip_training.evaluation.calibration import expected_calibration_error
 from CTGLIPLib.config import ScoreConfig
 from CTGLIPLib.errors import InputError
 from CTGLIPLib.similarity import finding_score

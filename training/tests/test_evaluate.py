@@ -15,9 +15,9 @@ from training_phantom import BIG, CYST, FAT, FINDINGS, NAMES, FakeEncoder, phant
 from ctglip_training import evaluate, hold_out
 from ctglip_training.cases import CASES, read_cases
 from ctglip_training.evaluate import Evaluator, FindingCase, summarise_findings
+from ctglip_training.evaluation.classification import auc
 from ctglip_training.hold_out import evaluate_run, trained_organs
 from ctglip_training.loop import new_model
-from ctglip_training.metrics import auc
 from ctglip_training.state import CHECKPOINT
 from ctglip_training.subjects import Subject
 from CTGLIPLib.abnormalities import abnormality_named

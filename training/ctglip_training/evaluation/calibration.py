@@ -1,0 +1,96 @@
+"""How far probabilities are from the share of positives among the cases that got them.
+
+Guard: test_calibration_error.py holds them against a loop over bins and scikit-learn's curve.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+BINS = 10
+
+
+@dataclass(frozen=True, eq=False)
+class ReliabilityBins:
+    """Cases in equal bins of the score; NaN where a bin has none.
+
+    Attributes:
+        edges: shape (bin + 1,).
+        cases: number of cases, shape (bin,).
+        mean_score: shape (bin,).
+        share_positive: shape (bin,).
+    """
+
+    edges: np.ndarray
+    cases: np.ndarray
+    mean_score: np.ndarray
+    share_positive: np.ndarray
+
+
+def reliability_bins(scores: np.ndarray, truth: np.ndarray, bins: int = BINS) -> ReliabilityBins:
+    """What was said and what was so, in bins [low, high) of the score; the last bin includes 1.
+
+    Args:
+        scores: probabilities, shape (case,).
+        truth: bool, shape (case,).
+        bins: number of bins over 0..1.
+    """
+    place = _bin_of(scores, bins)
+    cases = np.bincount(place, minlength=bins)
+    empty = np.full(bins, np.nan)
+    mean = np.divide(np.bincount(place, scores, bins), cases, out=empty.copy(), where=cases > 0)
+    share = np.divide(np.bincount(place, truth.astype(float), bins), cases, out=empty.copy(), where=cases > 0)
+    return ReliabilityBins(np.linspace(0.0, 1.0, bins + 1), cases, mean, share)
+
+
+def expected_calibration_error(scores: np.ndarray, truth: np.ndarray, bins: int = BINS) -> float:
+    """Mean distance between score and share of positives over equal bins of the score, weighted by their cases.
+
+    Source: Naeini et al. 2015, "Obtaining Well Calibrated Probabilities Using Bayesian Binning".
+
+    Args:
+        scores: probabilities, shape (case,).
+        truth: bool, shape (case,).
+        bins: number of bins over 0..1.
+    """
+    return float(weighted_calibration_error(scores, truth, np.ones((1, len(scores))), bins)[0])
+
+
+def weighted_calibration_error(
+    scores: np.ndarray, truth: np.ndarray, weights: np.ndarray, bins: int = BINS
+) -> np.ndarray:
+    """The expected calibration error of each resampling, shape (repeat,).
+
+    It is never 0 for a finite sample and larger in a resampling than in the sample, so its interval lies high.
+
+    Args:
+        scores: probabilities, shape (case,).
+        truth: bool, shape (case,).
+        weights: shape (repeat, case).
+        bins: number of bins over 0..1.
+    """
+    inside = _bin_of(scores, bins)[:, None] == np.arange(bins)
+    gaps = weights @ (inside * (scores - truth)[:, None])
+    return _mean(np.abs(gaps).sum(axis=1), weights)
+
+
+def weighted_brier_score(scores: np.ndarray, truth: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Mean squared distance of score and truth of each resampling, shape (repeat,). Source: Brier 1950.
+
+    Args:
+        scores: probabilities, shape (case,).
+        truth: bool, shape (case,).
+        weights: shape (repeat, case).
+    """
+    return _mean(weights @ (scores - truth) ** 2, weights)
+
+
+def _bin_of(scores: np.ndarray, bins: int) -> np.ndarray:
+    return np.minimum((scores * bins).astype(int), bins - 1)
+
+
+def _mean(total: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    cases = weights.sum(axis=1)
+    return np.divide(total, cases, out=np.full(len(weights), np.nan), where=cases > 0)
