@@ -150,11 +150,11 @@ class WorkerProcess:
         return realLines(self._logTail())
 
     def _childEnvironment(self) -> dict[str, str]:
-        """Slicer's own environment, with the folder of CTGLIPLib to import from and UTF-8 everywhere."""
+        """Slicer's own environment, the folder of CTGLIPLib to import from, UTF-8 everywhere, crashes in the log."""
         environment = {**os.environ, **self._environment}
         path = [str(libraryFolder()), environment.get("PYTHONPATH", "")]
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, path))
-        environment.update(PYTHONUTF8="1", PYTHONUNBUFFERED="1")
+        environment.update(PYTHONUTF8="1", PYTHONUNBUFFERED="1", PYTHONFAULTHANDLER="1")
         return environment
 
     def _write(self, message: dict) -> None:

@@ -14,7 +14,8 @@ MOST_LINES = 8
 LONGEST_LINE = 300
 NOISE = re.compile(
     r"Traceback \(most recent call last\)|\s*File \".*\", line \d+|[\s~^]+$|During handling of the above|"
-    r"The above exception was the direct cause|\s*\^|\s*warnings\.warn\(|.*Warning: |\s*\d+%\||<frozen "
+    r"The above exception was the direct cause|\s*\^|\s*warnings\.warn\(|.*Warning: |\s*\d+%\||<frozen |"
+    r"(?:Current )?[Tt]hread 0x|Extension modules: |.* exit abnormally - Report the problem"
 )
 OUT_OF_MEMORY = re.compile(
     r"MemoryError|out of memory|can't allocate memory|cannot allocate memory|bad_alloc|not enough memory", re.IGNORECASE
@@ -23,6 +24,11 @@ MISSING_MODULE = re.compile(r"No module named '([\w.]+)'")
 BROKEN_MODULE = re.compile(
     r"DLL load failed|\[WinError (?:126|127|1114)\]|cannot open shared object|Library not loaded"
 )
+LAUNCHER_SAYS = "exit abnormally - Report the problem"
+"""What PythonSlicer, Slicer's launcher of Python, logs before it ends with code 1 because Python was ended by a signal."""
+FATAL_SIGNALS = {"Segmentation fault": 11, "access violation": 11, "Aborted": 6, "Bus error": 7, "Illegal instruction": 4}
+FATAL_ERROR = re.compile(rf"(?:Fatal Python error|Windows fatal exception): ({'|'.join(FATAL_SIGNALS)})")
+"""What Python's faulthandler logs of the signals that it sees, and their numbers; signal 9 it does not see."""
 WINDOWS_CODES = {0xC0000005: 11, 0xC0000017: 9, 0xC000012D: 9, 0xC00000FD: 11, 0xC0000409: 6}
 """Windows exit codes and the signals that mean the same: 9 memory, 11 bad access, 6 given up."""
 
@@ -84,7 +90,7 @@ def failureOfExit(exitCode: int | None, log: str) -> Failure:
         log: its last lines.
     """
     details = realLines(log)
-    number = -exitCode if exitCode is not None and exitCode < 0 else WINDOWS_CODES.get((exitCode or 0) & 0xFFFFFFFF, 0)
+    number = _signalOf(exitCode, log)
     missing = MISSING_MODULE.search(details)
     if missing:
         return Failure("died", *_missingWords(missing[1]), details)
@@ -101,6 +107,16 @@ def failureOfExit(exitCode: int | None, log: str) -> Failure:
     message = _("The helper process ended unexpectedly (exit code {code}).").format(code=exitCode)
     remedy = _("Ask again; if it happens again, look at the details and at Set up.")
     return Failure("died", message, remedy, details)
+
+
+def _signalOf(exitCode: int | None, log: str) -> int:
+    """The signal that ended the child, or what means the same on Windows; 0 for none."""
+    if exitCode is not None and exitCode < 0:
+        return -exitCode
+    if LAUNCHER_SAYS not in log:
+        return WINDOWS_CODES.get((exitCode or 0) & 0xFFFFFFFF, 0)
+    fatal = FATAL_ERROR.search(log)
+    return FATAL_SIGNALS[fatal[1]] if fatal else 9
 
 
 def failureOfStart(error: OSError, program: str) -> Failure:

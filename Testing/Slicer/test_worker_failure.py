@@ -20,6 +20,16 @@ ModuleNotFoundError: No module named 'torch'
 """
 
 
+LAUNCHER = "error: [/x/bin/./python-real] exit abnormally - Report the problem."
+SEGFAULT = """Fatal Python error: Segmentation fault
+
+Current thread 0x00007f00 (most recent call first):
+  File "/x/torch/nn.py", line 3 in forward
+
+Extension modules: numpy._core, torch._C (total: 2)
+"""
+
+
 @pytest.fixture
 def failures(slicerApp):
     from CTGLIPSlicer import worker_failure
@@ -29,6 +39,10 @@ def failures(slicerApp):
 
 def test_real_lines_leave_out_frames_warnings_and_progress_bars(failures):
     assert failures.realLines(LOG) == "INFO CTGLIPLib: loading\nModuleNotFoundError: No module named 'torch'"
+
+
+def test_real_lines_leave_out_what_the_launcher_and_the_fault_handler_add(failures):
+    assert failures.realLines(f"{SEGFAULT}{LAUNCHER}") == "Fatal Python error: Segmentation fault"
 
 
 def test_only_the_last_eight_lines_are_real(failures):
@@ -55,6 +69,9 @@ def test_a_missing_torch_sends_to_set_up(failures):
         (1, "OSError: [WinError 126] c10.dll", "installed only in part", "Set up"),
         (1, "ModuleNotFoundError: No module named 'CTGLIPLib'", "own library", "extension again"),
         (1, "ModuleNotFoundError: No module named 'scipy.special'", "needs scipy.special", "Set up"),
+        (1, f"INFO ok\n{LAUNCHER}", "signal 9): probably the computer ran out of memory", "crop"),
+        (1, f"{SEGFAULT}{LAUNCHER}", "crashed (signal 11", "device cpu"),
+        (1, f"Windows fatal exception: access violation\n{LAUNCHER}", "crashed (signal 11", "device cpu"),
         (7, "", "exit code 7", "details"),
         (0, "", "exit code 0", "details"),
     ],
