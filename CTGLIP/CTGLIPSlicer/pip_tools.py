@@ -41,9 +41,11 @@ class PackagingTools:
 
     def install(self, requirements: Sequence[str]) -> None:
         """Install what is not there in a fitting version, with what it needs."""
+        from packaging.requirements import Requirement
+
         with heldVersions() as constraints:
             self._packaging.pip_ensure(
-                list(requirements),
+                [Requirement(text) for text in requirements],  # its first versions take no texts
                 constraints=constraints,
                 prompt_install=False,
                 prompt_restart=False,

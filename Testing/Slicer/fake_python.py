@@ -100,9 +100,12 @@ class FakePackaging(types.ModuleType):
         self.installed: list[Sequence[str]] = []
 
     def pip_ensure(self, requirements, constraints=None, prompt_install=True, prompt_restart=True, requester=None):
-        self.ensured.append({"requirements": requirements, "prompts": prompt_install or prompt_restart})
+        """As in the first version, which took Requirement objects only."""
+        assert all(isinstance(needed, packaging.requirements.Requirement) for needed in requirements)
+        texts = [str(needed) for needed in requirements]
+        self.ensured.append({"requirements": texts, "prompts": prompt_install or prompt_restart})
         self.constraints.append(Path(constraints).read_text())
-        self.python.pip(requirements)
+        self.python.pip(texts)
 
     def pip_install(self, requirements, requester=None):
         self.installed.append(requirements)
