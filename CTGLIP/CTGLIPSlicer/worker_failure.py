@@ -12,10 +12,12 @@ from CTGLIPLib.errors import CTGLIPError
 
 MOST_LINES = 8
 LONGEST_LINE = 300
+LAUNCHER_SAYS = "exit abnormally - Report the problem"
+"""What PythonSlicer, Slicer's launcher of Python, logs before it ends with code 1: a signal ended Python."""
 NOISE = re.compile(
     r"Traceback \(most recent call last\)|\s*File \".*\", line \d+|[\s~^]+$|During handling of the above|"
     r"The above exception was the direct cause|\s*\^|\s*warnings\.warn\(|.*Warning: |\s*\d+%\||<frozen |"
-    r"(?:Current )?[Tt]hread 0x|Extension modules: |.* exit abnormally - Report the problem"
+    rf"(?:Current )?[Tt]hread 0x|Extension modules: |.*{LAUNCHER_SAYS}"
 )
 OUT_OF_MEMORY = re.compile(
     r"MemoryError|out of memory|can't allocate memory|cannot allocate memory|bad_alloc|not enough memory", re.IGNORECASE
@@ -24,9 +26,13 @@ MISSING_MODULE = re.compile(r"No module named '([\w.]+)'")
 BROKEN_MODULE = re.compile(
     r"DLL load failed|\[WinError (?:126|127|1114)\]|cannot open shared object|Library not loaded"
 )
-LAUNCHER_SAYS = "exit abnormally - Report the problem"
-"""What PythonSlicer, Slicer's launcher of Python, logs before it ends with code 1 because Python was ended by a signal."""
-FATAL_SIGNALS = {"Segmentation fault": 11, "access violation": 11, "Aborted": 6, "Bus error": 7, "Illegal instruction": 4}
+FATAL_SIGNALS = {
+    "Segmentation fault": 11,
+    "access violation": 11,
+    "Aborted": 6,
+    "Bus error": 7,
+    "Illegal instruction": 4,
+}
 FATAL_ERROR = re.compile(rf"(?:Fatal Python error|Windows fatal exception): ({'|'.join(FATAL_SIGNALS)})")
 """What Python's faulthandler logs of the signals that it sees, and their numbers; signal 9 it does not see."""
 WINDOWS_CODES = {0xC0000005: 11, 0xC0000017: 9, 0xC000012D: 9, 0xC00000FD: 11, 0xC0000409: 6}
