@@ -111,7 +111,7 @@ class OrgansOfRecord:
 
 
 class StudyStore:
-    """The studies' files; the folder is made when it is needed and removed by `close` or when Slicer ends."""
+    """The studies' files, in Slicer's temporary folder; removed by `close` or when Slicer ends."""
 
     def __init__(
         self, exporter: Exporter, contentKey: ContentKey, findNode: Callable[[str], object | None] | None = None
@@ -145,7 +145,7 @@ class StudyStore:
         """
         key = self._key(inputs)  # of the beginning: what changes meanwhile is another study
         if self._folder is None:
-            self._folder = Path(tempfile.mkdtemp(prefix="ctglip-"))
+            self._folder = Path(tempfile.mkdtemp(prefix="ctglip-", dir=slicer.app.temporaryPath))
             self._removeFolder = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         folder = Path(tempfile.mkdtemp(prefix="study-", dir=self._folder))
         try:

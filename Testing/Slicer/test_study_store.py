@@ -145,6 +145,13 @@ def test_nothing_is_left_of_files_that_could_not_be_written(store, fakes):
     assert list(store.folder.iterdir()) == []
 
 
+def test_files_are_in_the_temporary_folder_that_slicers_settings_name(store, fakes):
+    import slicer
+
+    next(store.write(inputs(fakes.add("v1"))), None)
+    assert store.folder.parent == Path(slicer.app.temporaryPath)
+
+
 def test_nothing_is_left_of_files_whose_writing_is_stopped(store, fakes):
     writing = store.write(inputs(fakes.add("v1")))
     fakes.steps = 2
