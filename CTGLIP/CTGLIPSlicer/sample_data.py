@@ -1,6 +1,6 @@
 """Two public CTs with organ masks for the tutorial, offered in Slicer's Sample Data module.
 
-Conventions (guarded by Testing/Slicer/test_sample_data.py):
+Conventions (guarded by Testing/Slicer/test_slicer_sample_data.py):
 - Registering downloads nothing. What is downloaded is used only if its SHA-256 is the one below.
 - Masks become a segmentation with organ names, colours and codes, beside the CT in the subject hierarchy. Slicer's own
   loader would number them, so the samples bring their own; `SampleData.downloadSample` does not use it, hence
@@ -199,7 +199,12 @@ def _runWhileSlicerLives(command: list[str]) -> None:
     environment = {**os.environ, "PYTHONPATH": path, "PYTHONUTF8": "1"}
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
-            command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
         )
         while process.poll() is None:
             slicer.app.processEvents()
