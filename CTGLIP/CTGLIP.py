@@ -8,6 +8,7 @@ from pathlib import Path
 
 import slicer
 from slicer.i18n import tr as _
+from slicer.i18n import translate
 from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModule,
     ScriptedLoadableModuleLogic,
@@ -34,7 +35,7 @@ class CTGLIP(ScriptedLoadableModule):
     def __init__(self, parent: object) -> None:
         super().__init__(parent)
         parent.title = "CT-GLIP"
-        parent.categories = ["Segmentation"]
+        parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
         parent.dependencies = []  # a missing one would keep the module from loading; Set up looks for them
         parent.contributors = ["CT-GLIP contributors"]
         parent.helpText = _(
