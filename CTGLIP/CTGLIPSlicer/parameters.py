@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MODULE = "CTGLIP"
-MOST_HISTORY = 50
 Value = TypeVar("Value")
 OrgansSource = Literal["scene", "totalsegmentator", "own"]
 ORGANS_SOURCES = ("scene", "totalsegmentator", "own")
@@ -126,7 +125,7 @@ class Parameters:
     colourRange = _stored("colourRange", "Whether colours span a fixed range or the values that there are.")
     dimOthers = _stored("dimOthers", "Whether organs that were not asked are dimmed.")
     shownQuestion = _stored("shownQuestion", "Number of the answer that the views show, from 0.")
-    history = _stored("history", "Questions asked before, newest first.")
+    history = _stored("history", "Sets of questions asked before, newest first.")
 
     def __init__(self, node: slicer.vtkMRMLScriptedModuleNode) -> None:
         self.node = node
@@ -167,10 +166,6 @@ class Parameters:
     def questionList(self) -> list[str]:
         """The question box's lines that hold a question."""
         return [line.strip() for line in self.questions.splitlines() if line.strip()]
-
-    def remember(self, texts: list[str]) -> None:
-        """Put questions at the history's front, each once."""
-        self.history = list(dict.fromkeys([*texts, *self.history]))[:MOST_HISTORY]
 
     def studyInputs(self) -> StudyInputs:
         """What the chosen study is asked with.

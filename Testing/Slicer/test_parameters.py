@@ -128,16 +128,6 @@ def test_questions_are_the_lines_that_say_something(parameters):
     assert parameters.questionList == ["fatty liver", "left kidney"]
 
 
-def test_history_has_each_question_once_the_newest_first_and_ends(parameters):
-    from CTGLIPSlicer.parameters import MOST_HISTORY
-
-    parameters.remember(["a", "b"])
-    parameters.remember(["c", "a"])
-    assert parameters.history == ["c", "a", "b"]
-    parameters.remember([str(n) for n in range(100)])
-    assert parameters.history == [str(n) for n in range(MOST_HISTORY)]
-
-
 def test_inputs_are_those_chosen(parameters, patientScene):
     parameters.inputVolume, parameters.segmentation = patientScene.volume, patientScene.segmentation
     parameters.device, parameters.model = "cpu", "mine"
