@@ -149,7 +149,7 @@ def test_files_are_in_the_temporary_folder_that_slicers_settings_name(store, fak
     import slicer
 
     next(store.write(inputs(fakes.add("v1"))), None)
-    assert store.folder.parent == Path(slicer.app.temporaryPath)
+    assert str(store.folder.parent) == slicer.app.temporaryPath
 
 
 def test_nothing_is_left_of_files_whose_writing_is_stopped(store, fakes):
