@@ -11,6 +11,7 @@ docs/batch.md tells how folders are laid out and what is written. Research softw
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -146,9 +147,9 @@ def _sentences(question: Question) -> list[str]:
 
 def _require_apart(folder: Path, out: Path, studies: Sequence[BatchStudy]) -> None:
     """Raise OutputError if a study's results would be written among the studies' own files."""
-    places = {out.resolve(): "", **{(out / study.name).resolve(): study.name for study in studies}}
-    own = {study.source.resolve() for study in studies if study.source} | {folder.resolve()}
-    if taken := own & set(places):
+    places = {os.path.realpath(path) for path in (out, *(out / study.name for study in studies))}
+    own = {os.path.realpath(path) for path in (folder, *(study.source for study in studies if study.source))}
+    if taken := own & places:
         msg = f"Results would be written into {taken.pop()}, which holds studies. Choose another folder with --out."
         raise OutputError(msg)
 

@@ -22,7 +22,7 @@ from typing import Any, Literal, get_args
 
 from CTGLIPLib.batch_studies import BatchStudy
 from CTGLIPLib.errors import OutputError
-from CTGLIPLib.files import whole_file
+from CTGLIPLib.files import write_whole_text
 from CTGLIPLib.label_names import image_stem, lists_beside
 from CTGLIPLib.result_files import csv_cell
 from CTGLIPLib.results import NOTICE, QueryResult
@@ -112,8 +112,7 @@ def write_record(record: StudyRecord, folder: Path) -> None:
         OutputError: if it cannot be written.
     """
     facts = {"schema_version": RECORD_VERSION, "notice": NOTICE, **asdict(record)}
-    with whole_file(folder / RECORD) as temporary:
-        temporary.write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_whole_text(folder / RECORD, json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
 
 
 def is_whole(record: StudyRecord, folder: Path) -> bool:
@@ -206,8 +205,7 @@ def _write_table(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> Non
     writer: csv.DictWriter[str] = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows({key: csv_cell(value) for key, value in row.items()} for row in rows)
-    with whole_file(path) as temporary:
-        temporary.write_text(text.getvalue(), encoding="utf-8", newline="")
+    write_whole_text(path, text.getvalue())
 
 
 def _input_files(study: BatchStudy) -> list[Path]:

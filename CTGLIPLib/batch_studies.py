@@ -17,6 +17,7 @@ from pathlib import Path
 
 from CTGLIPLib.dicom import SUFFIXES, is_dicom_file
 from CTGLIPLib.errors import InputError
+from CTGLIPLib.files import shown_name
 from CTGLIPLib.label_names import IMAGE_ENDINGS, LIST_ENDINGS, image_stem
 from CTGLIPLib.study import is_study_file
 
@@ -79,7 +80,7 @@ def find_studies(folder: Path, out: Path | None = None) -> FoundStudies:
         msg = f"Expected a folder of studies, got {folder}, which {_what_is(folder)}. Give the folder that holds them."
         raise InputError(msg)
     try:
-        found = _found(folder, out.resolve() if out else None)
+        found = _found(folder, _real(out) if out else None)
     except OSError as error:
         msg = f"{folder} could not be read: {error.strerror or error}. Check that you may open its files."
         raise InputError(msg) from error
@@ -103,13 +104,13 @@ def _found(folder: Path, out: Path | None) -> FoundStudies:
         return FoundStudies((study,), tuple(unused))
     shelf = _organs_beside(images, folders)
     candidates = _ct_candidates([path for path in images if path not in shelf and not _is_organ_file(path)])
-    studies = [_with_organs(BatchStudy(image_stem(path), path), shelf) for path in candidates]
-    studies += [BatchStudy(path.stem, path) for path in entries if is_study_file(path)]
+    studies = [_with_organs(BatchStudy(shown_name(image_stem(path)), path), shelf) for path in candidates]
+    studies += [BatchStudy(shown_name(path.stem), path) for path in entries if is_study_file(path)]
     passed_over = [path.name for path in images if path not in candidates]
     for sub in folders:
         if sub in shelf or sub.name.lower() in MASK_FOLDERS:
             continue
-        study = _study_in(sub, out)
+        study = _study_or_problem_in(sub, out)
         if study.source or study.problem:
             studies.append(study if study.segmentation or study.problem else _with_organs(study, shelf))
         else:
@@ -148,6 +149,16 @@ def _study_in(folder: Path, out: Path | None) -> BatchStudy:
         return BatchStudy(name, None, problem=_two_segmentations(organs))
     unused = tuple(path.name for path in images if path not in (source, *organs))
     return BatchStudy(name, source, organs[0] if organs else None, _lists(entries), unused)
+
+
+def _study_or_problem_in(folder: Path, out: Path | None) -> BatchStudy:
+    """The study of a folder of its own, also of one that may not be opened: it fails, and the others are answered."""
+    try:
+        return _study_in(folder, out)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        problem = f"Expected a folder that can be read, got: {reason}. Check that you may open its files."
+        return BatchStudy(_folder_name(folder), None, problem=problem)
 
 
 def _why_no_ct(files: Sequence[Path]) -> str:
@@ -203,15 +214,19 @@ def _name_of_pair(path: Path) -> str | None:
     stem = _stem(path)
     if path.name.lower().endswith(SLICER_ENDINGS) and not any(fnmatch(stem, pattern) for pattern in UNNAMED_PATTERNS):
         return next((stem.removesuffix(ending) for ending in PAIR_ENDINGS if stem.endswith(ending)), stem)
-    if not _is_image(path) and not _holds_images(path):
-        return None
-    return next((stem.removesuffix(ending) for ending in PAIR_ENDINGS if stem.endswith(ending)), None)
+    name = next((stem.removesuffix(ending) for ending in PAIR_ENDINGS if stem.endswith(ending)), None)
+    return name if name is not None and (_is_image(path) or _holds_images(path)) else None
 
 
 def _visible(folder: Path, out: Path | None) -> list[Path]:
     """The entries of a folder by name, hidden ones and the folder of results left out."""
     entries = (path for path in folder.iterdir() if not path.name.startswith((".", "__")))
-    return sorted((path for path in entries if path.resolve() != out), key=lambda path: path.name.lower())
+    return sorted((path for path in entries if _real(path) != out), key=lambda path: path.name.lower())
+
+
+def _real(path: Path) -> Path:
+    """Where a path leads; a link that leads in a circle is no error, as it is for `Path.resolve` before Python 3.13."""
+    return Path(os.path.realpath(path))
 
 
 def _is_image(path: Path) -> bool:
@@ -244,7 +259,7 @@ def _is_mask_folder(path: Path) -> bool:
 def _folder_name(folder: Path) -> str:
     """The name as given, not that of a link's target, which may be a patient's."""
     name = folder.resolve().name if folder.name in {"", ".."} else folder.name
-    return name.replace("\\", "_")
+    return shown_name(name)
 
 
 def _lists(entries: Iterable[Path]) -> tuple[Path, ...]:
@@ -255,7 +270,7 @@ def _lists(entries: Iterable[Path]) -> tuple[Path, ...]:
 def _stem(path: Path) -> str:
     """The lower-case name without the ending of an image."""
     stem = image_stem(path) if path.name.lower().endswith(IMAGE_ENDINGS) else path.name
-    return stem.lower().removesuffix(".seg")
+    return shown_name(stem.lower().removesuffix(".seg"))
 
 
 def _words(path: Path) -> set[str]:

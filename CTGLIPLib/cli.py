@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import logging
 import sys
 from collections.abc import Callable, Sequence
@@ -11,6 +12,7 @@ from pathlib import Path
 from CTGLIPLib import __version__
 from CTGLIPLib.errors import CTGLIPError
 from CTGLIPLib.model_list import DEFAULT_MODEL
+from CTGLIPLib.worker_errors import plain_reason
 
 DESCRIPTION = """\
 Ask a CT in free text: which organ is where, and which shows a finding.
@@ -37,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="ctglip: %(message)s", stream=sys.stderr)
     run: Callable[[argparse.Namespace], None] = options.run
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files that are no UTF-8, terminals that are not
     try:
         run(options)
     except CTGLIPError as error:
@@ -46,6 +50,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write("\nctglip: interrupted; nothing half-written was left.\n")
         return 130
     except BrokenPipeError:
+        return 1
+    except Exception as error:
+        if not (reason := plain_reason(error)):
+            raise
+        sys.stderr.write(f"ctglip: {reason}\n")
         return 1
     return 0
 

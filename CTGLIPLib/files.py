@@ -37,6 +37,21 @@ def whole_file(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def write_whole_text(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all; bytes of file names that are no UTF-8 are spelled as JSON spells them.
+
+    Raises:
+        OutputError: as `whole_file`.
+    """
+    with whole_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
+
+
+def shown_name(name: str) -> str:
+    """A file's name as results may show it, and use for a file of their own: whole characters, no backslash."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8").replace("\\", "_")
+
+
 def sha256_of(path: Path) -> str:
     """The SHA-256 of a file's bytes, hexadecimal.
 

@@ -16,6 +16,8 @@ import numpy as np
 
 from CTGLIPLib.errors import GeometryError
 
+LONGEST_MM = 10_000.0
+"""No scan is longer; a grid that is has a spacing in other units, and would take all memory."""
 SAME_GRID_TOLERANCE_MM = 1e-3
 AXIS_LETTERS = (("L", "R"), ("P", "A"), ("I", "S"))
 """For each RAS axis: the letter of its negative and of its positive end."""
@@ -180,12 +182,18 @@ def grid_at_spacing(grid: Grid, spacing_mm: float) -> Grid:
     are 151.5 of 2 mm, and rounding noise in the affine must not decide between 151 and 152.
 
     Raises:
-        GeometryError: if the spacing is not a positive number.
+        GeometryError: if the spacing is not a positive number, or the grid is larger than any scan.
     """
     if not (np.isfinite(spacing_mm) and spacing_mm > 0):
         msg = f"A grid's spacing must be a positive number of mm, got {spacing_mm}."
         raise GeometryError(msg)
     low, high = grid.box_ras_mm()
+    if (longest := float((high - low).max())) > LONGEST_MM:
+        msg = (
+            f"A scan must be at most {LONGEST_MM / 1000:g} m long, got {longest / 1000:,.3g} m ({grid.describe()}). "
+            "Check its voxel spacing, which is in mm, and export it again."
+        )
+        raise GeometryError(msg)
     shape = np.maximum(np.floor((high - low) / spacing_mm + 0.5 + 1e-4), 1).astype(int)
     affine = np.diag([spacing_mm, spacing_mm, spacing_mm, 1.0])
     affine[:3, 3] = (low + high) / 2 - spacing_mm * (shape - 1) / 2

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from CTGLIPLib.files import shown_name
 from CTGLIPLib.io import read_volume
 from CTGLIPLib.segmentation_io import read_segmentation, require_overlap
 from CTGLIPLib.segmentation_names import Vocabulary
@@ -74,4 +75,4 @@ def load_input(
 def _name(path: Path) -> str:
     """The name that results show: the one given, not that of a link's target, which may be a patient's."""
     name = path.resolve().name if path.name in ("", "..") else path.name
-    return name.replace("\\", "_")
+    return shown_name(name)

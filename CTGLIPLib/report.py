@@ -65,7 +65,7 @@ def write_report(
             write_pdf(layout, drawn, captions, temporary, now)
         else:
             text = to_html(layout, [png_bytes(pixels) for pixels in drawn], captions)
-            temporary.write_text(text, encoding="utf-8")
+            temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
     tell(progress, DOING, len(answers) + 1, len(answers) + 1)
     return path
 

@@ -18,7 +18,7 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from textwrap import wrap
 
-from CTGLIPLib.files import whole_file
+from CTGLIPLib.files import write_whole_text
 from CTGLIPLib.results import (
     NOTICE,
     SCHEMA_VERSION,
@@ -84,8 +84,7 @@ def write_json(result: Result, path: Path) -> None:
     Raises:
         OutputError: if the file cannot be written.
     """
-    with whole_file(path) as temporary:
-        temporary.write_text(to_json(result), encoding="utf-8")
+    write_whole_text(path, to_json(result))
 
 
 def write_csv(result: Result, path: Path) -> None:
@@ -94,8 +93,7 @@ def write_csv(result: Result, path: Path) -> None:
     Raises:
         OutputError: if the file cannot be written.
     """
-    with whole_file(path) as temporary:
-        temporary.write_text(to_csv(result), encoding="utf-8", newline="")
+    write_whole_text(path, to_csv(result))
 
 
 def to_table(result: Result, width: int = 100, max_rows: int = 10) -> str:

@@ -31,15 +31,23 @@ def told(error: Exception) -> dict[str, str | None]:
         return {"kind": type(error).__name__, "message": str(error), "details": None}
     if (package := missing_package(error)) is not None:
         return {"kind": DependencyError.__name__, "message": _missing(package, error), "details": _frames(error)}
-    if is_out_of_memory(error):
-        return {"kind": OUT_OF_MEMORY, "message": MEMORY_HELP, "details": _frames(error)}
-    if isinstance(error, OSError) and error.strerror:  # such as a path that is too long, or may not be looked at
-        return {"kind": InputError.__name__, "message": _unusable_file(error), "details": _frames(error)}
+    if reason := plain_reason(error):
+        kind = OUT_OF_MEMORY if is_out_of_memory(error) else InputError.__name__
+        return {"kind": kind, "message": reason, "details": _frames(error)}
     msg = (
         f"Expected to answer, got an unexpected {type(error).__name__}. This is a fault of CT-GLIP, not yours: please "
         "report it with the details, which hold nothing of the scan."
     )
     return {"kind": INTERNAL, "message": msg, "details": _frames(error)}
+
+
+def plain_reason(error: Exception) -> str:
+    """What the user can mend of an error that is none of ours: memory, or a file; empty for any other."""
+    if is_out_of_memory(error):
+        return MEMORY_HELP
+    if isinstance(error, OSError) and error.strerror:  # such as a path that is too long, or may not be looked at
+        return _unusable_file(error)
+    return ""
 
 
 def missing_package(error: Exception) -> str | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -33,6 +35,40 @@ def files_of(folder: Path) -> dict[str, tuple[str | None, str | None]]:
     return {
         study.name: (relative(study.source), relative(study.segmentation)) for study in find_studies(folder).studies
     }
+
+
+def test_links_in_circles_disturb_nobody(tmp_path):
+    folder = make(tmp_path, "a/ct.nii.gz", "b/ct.nii.gz")
+    (folder / "a" / "self").symlink_to("self")
+    (folder / "self").symlink_to("self")
+    (folder / "b" / "up").symlink_to(folder)
+    assert files_of(folder) == {"a": ("a/ct.nii.gz", None), "b": ("b/ct.nii.gz", None)}
+
+
+def test_a_folder_that_may_not_be_opened_is_a_failure_of_its_own(tmp_path, monkeypatch):
+    folder = make(tmp_path, "a/ct.nii.gz", "b/ct.nii.gz")
+    opened = Path.iterdir
+
+    def closed(path: Path):
+        if path.name == "a":
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path)
+
+    monkeypatch.setattr(Path, "iterdir", closed)
+    shut, other = find_studies(folder).studies
+    assert (shut.name, shut.source) == ("a", None)
+    assert shut.problem == (
+        "Expected a folder that can be read, got: Permission denied. Check that you may open its files."
+    )
+    assert other == BatchStudy("b", folder / "b" / "ct.nii.gz")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems allow no such names")
+def test_names_that_are_no_utf8_are_spelled_out_and_pairs_stay_pairs(tmp_path):
+    folder = make(tmp_path, *(os.fsdecode(name) for name in (b"a\xff/ct.nii.gz", b"b\xff.nii.gz", b"b\xff_seg.nii.gz")))
+    studies = find_studies(folder).studies
+    assert [study.name for study in studies] == ["a_udcff", "b_udcff"]
+    assert studies[1].segmentation is not None
 
 
 @pytest.mark.parametrize(

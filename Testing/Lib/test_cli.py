@@ -236,3 +236,23 @@ def test_a_closed_pipe_ends_quietly(study_file, capsys, monkeypatch):
 
     monkeypatch.setattr(sys.stdout, "write", closed)
     assert main(["query", str(study_file), "-q", "liver"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(36, "File name too long", "/x"), "the system says: File name too long. Check that its path"),
+        (MemoryError(), "Memory ran out. Close other programs"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "Memory ran out."),
+    ],
+)
+def test_what_the_system_refuses_is_one_line(error, words, monkeypatch, capsys):
+    def refuse(_options: object) -> None:
+        raise error
+
+    monkeypatch.setattr("CTGLIPLib.commands.model_list", refuse)
+    assert main(["model", "list"]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("ctglip: ")
+    assert words in told
+    assert told.count("\n") == 1

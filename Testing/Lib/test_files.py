@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from CTGLIPLib.errors import Cancelled, OutputError
-from CTGLIPLib.files import whole_file
+from CTGLIPLib.files import shown_name, whole_file, write_whole_text
 
 
 def stop_halfway(path: Path, error: BaseException) -> None:
@@ -80,3 +80,12 @@ def test_the_file_can_be_read_by_others(tmp_path):
     with whole_file(tmp_path / "x.csv") as temporary:
         temporary.write_text("x")
     assert (tmp_path / "x.csv").stat().st_mode & 0o777 == 0o644
+
+
+def test_text_with_bytes_of_file_names_that_are_no_utf8_is_written(tmp_path):
+    write_whole_text(tmp_path / "a.json", '"caf\u00e9 \udcff"\n')
+    assert (tmp_path / "a.json").read_bytes() == b'"caf\xc3\xa9 \\udcff"\n'
+
+
+def test_shown_names_can_be_written_anywhere():
+    assert shown_name("caf\u00e9\\b\udcff") == "caf\u00e9_b_udcff"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import permutations, product
 
 import numpy as np
@@ -93,3 +94,10 @@ def test_a_sub_grid_lies_where_its_voxels_lie():
     np.testing.assert_allclose(part.to_ras(np.array([1, 2, 3])), grid.to_ras(np.array([4, 6, 8])))
     volume = phantom_ct(grid)
     np.testing.assert_allclose(resample_volume(volume, part).array, volume.array[3:9, 4:11, 5:13], atol=1e-2)
+
+
+def test_a_scan_larger_than_any_is_refused_before_memory_runs_out():
+    volume, organs = phantom(phantom_grid())
+    far = Grid(volume.grid.shape_ijk, volume.grid.affine @ np.diag([1e3, 1e3, 1e3, 1]))
+    with pytest.raises(GeometryError, match=r"at most 10 m long, got .* Check its voxel spacing, which is in mm"):
+        prepare(Volume(volume.array, far), replace(organs, grid=far), CONFIG)
