@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import slicer
+from CTGLIPSlicer.worker_failure import Failure
 from panel_rig import PanelRig, made_up_result, wait_until
+from PySide6 import QtWidgets
 
 QUESTIONS = {"fatty liver": {"liver": 0.8}, "kidney stone": {"kidney_right": 0.7, "kidney_left": 0.1}}
 
@@ -25,8 +28,6 @@ def answered(rig):
 
 
 def second_ct():
-    import slicer
-
     values = np.random.default_rng(0).integers(-1000, 1500, (30, 31, 32)).astype(np.int16)
     return slicer.util.addVolumeFromArray(values, name="second")
 
@@ -42,6 +43,34 @@ def test_the_panel_fits_400_pixels(rig):
     for section in ("setupSection", "inputsSection", "askSection", "seeSection", "keepSection"):
         getattr(rig.ui, section).collapsed = False
     assert rig.panel.widget.minimumSizeHint.width() <= 380
+
+
+def test_words_that_wrap_keep_all_their_lines_in_a_scrolled_panel(rig):
+    scroll = QtWidgets.QScrollArea()
+    scroll.setWidgetResizable(True)
+    scroll.setFixedSize(400, 1100)
+    rig.window.setMinimumWidth(0)
+    scroll.setWidget(rig.window)
+    scroll.show()
+    values = np.random.default_rng(0).integers(-2000, 1500, (30, 31, 32)).astype(np.int16)
+    rig.ui.volumeSelector.setCurrentNode(slicer.util.addVolumeFromArray(values, name="odd"))
+    for failure in (None, Failure("InputError", "There is no model and no folder of that name here.")):
+        rig.panel.ask.showFailure(failure)
+        for folder in ("", "/nonsense/model", ""):
+            rig.ui.modelFolderEdit.currentPath = folder
+            for _ in range(3):
+                slicer.app.processEvents()
+            labels = [rig.ui.volumeWarningLabel, rig.ui.modelInfoLabel]
+            assert [label.height >= label.heightForWidth(label.width) for label in labels] == [True, True]
+    scroll.takeWidget()
+
+
+def test_spare_room_goes_below_the_panel_and_not_between_its_rows(rig):
+    rig.window.setFixedHeight(2000)
+    for section in ("setupSection", "inputsSection"):
+        getattr(rig.ui, section).collapsed = True
+    slicer.app.processEvents()
+    assert rig.ui.questionsPlace.height == rig.panel.ask.edit.height
 
 
 def test_the_answer_is_in_view_at_400_pixels(answered):
@@ -79,8 +108,6 @@ def test_answers_about_a_ct_that_is_no_longer_chosen_are_kept_and_shown_when_it_
 
 
 def test_a_deleted_ct_empties_the_panel(answered):
-    import slicer
-
     slicer.mrmlScene.RemoveNode(answered.study.volume)
     assert answered.ui.volumeSelector.currentNode() is None
     assert answered.ui.findingsTable.model().rowCount() == 0
@@ -88,8 +115,6 @@ def test_a_deleted_ct_empties_the_panel(answered):
 
 
 def test_a_deleted_segmentation_leaves_the_table(answered):
-    import slicer
-
     slicer.mrmlScene.RemoveNode(answered.study.segmentation)
     assert answered.ui.findingsTable.model().rowCount() == 3
     answered.click_row(0)
@@ -97,8 +122,6 @@ def test_a_deleted_segmentation_leaves_the_table(answered):
 
 
 def test_a_ct_deleted_while_it_is_asked_ends_the_request_with_the_reason(rig):
-    import slicer
-
     rig.start("fatty liver")
     slicer.mrmlScene.RemoveNode(rig.study.volume)
     rig.rest()
@@ -107,8 +130,6 @@ def test_a_ct_deleted_while_it_is_asked_ends_the_request_with_the_reason(rig):
 
 
 def test_closing_the_scene_resets_everything(answered):
-    import slicer
-
     answered.parameters.organsSource = "own"
     slicer.mrmlScene.Clear(0)
     assert answered.ui.volumeSelector.currentNode() is None
@@ -123,8 +144,6 @@ def test_closing_the_scene_resets_everything(answered):
 
 
 def test_closing_the_scene_cancels_what_is_on_its_way(rig):
-    import slicer
-
     request = rig.start("fatty liver")
     slicer.mrmlScene.Clear(0)
     assert rig.worker.cancelled == [request["id"]]
@@ -134,8 +153,6 @@ def test_closing_the_scene_cancels_what_is_on_its_way(rig):
 
 
 def test_a_scene_saved_and_opened_again_shows_what_was_asked_and_found(answered, tmp_path):
-    import slicer
-
     answered.click_row(2)
     answered.parameters.colourRange = "fitted"
     colours = {}
@@ -167,8 +184,6 @@ def opacity(segmentation, organ):
 
 
 def test_a_scene_opened_in_a_fresh_panel_shows_it_too(answered, tmp_path):
-    import slicer
-
     path = str(tmp_path / "scene.mrb")
     assert slicer.util.saveScene(path)
     answered.close()
@@ -185,8 +200,6 @@ def test_a_scene_opened_in_a_fresh_panel_shows_it_too(answered, tmp_path):
 
 
 def test_organs_that_the_child_found_are_imported_chosen_and_coloured(rig):
-    import slicer
-
     rig.ui.organsSourceComboBox.currentIndex = 1
     request = rig.start("fatty liver")
     assert request["study"]["segmentation"] is None
@@ -212,8 +225,6 @@ def test_organs_that_the_child_found_are_imported_chosen_and_coloured(rig):
 
 
 def test_cleanup_leaves_no_observer_and_no_timer(answered):
-    import slicer
-
     answered.panel.cleanup()
     answered.parameters.questions = "changed"
     assert answered.panel.ask.edit.plainText == "fatty liver\nkidney stone"

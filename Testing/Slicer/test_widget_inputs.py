@@ -34,6 +34,10 @@ def test_the_first_ct_and_its_segmentation_are_chosen_when_the_module_is_opened(
     assert rig.parameters.inputVolume is patientScene.volume
 
 
+def test_no_room_is_left_for_a_warning_before_a_ct_is_chosen(rig):
+    assert not rig.ui.volumeWarningLabel.visible
+
+
 def test_label_maps_are_offered_as_organs_and_not_as_ct(rig):
     labels = volume("labels", 0, 3, "vtkMRMLLabelMapVolumeNode")
     ct = volume("ct")
