@@ -2,7 +2,7 @@
 
 A .seg.nrrd file is loaded by Slicer, which is fastest. Label maps become segments that share one image a layer, all at
 once: Slicer's own import of label maps takes one organ after the other, 8 s for 104.
-Guarded by Testing/Slicer/test_nodes.py.
+Guarded by Testing/Slicer/test_nodes_import.py.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Slicer keeps segments in layers: label maps that several segments share, each with its own extent and, where segments
 come from several sources, its own lattice. The work is done in steps, so that a window can live meanwhile.
-Guarded by Testing/Slicer/test_nodes.py.
+Guarded by Testing/Slicer/test_nodes_segmentations.py.
 """
 
 from __future__ import annotations

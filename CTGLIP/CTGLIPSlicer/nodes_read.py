@@ -2,7 +2,7 @@
 
 Conventions:
 - what comes out is the library's: arrays in (i, j, k) on a Grid in RAS mm (see `nodes_arrays`), never resampled to the
-  CT's grid (test_nodes: round trips against the library's own readers);
+  CT's grid (test_nodes_volumes, test_nodes_segmentations: against the library's own readers);
 - a node under a transform is refused, never moved behind the user's back;
 - nothing in the scene is changed by reading it.
 """

@@ -1,7 +1,7 @@
 """Which organ each segment is: by its name, else by its id, else by its SNOMED CT code.
 
 Names decide first, because users rename segments; an id or a code counts only where the name says no organ, and a
-warning says so. Segments outside the vocabulary keep their own names. Guarded by Testing/Slicer/test_nodes.py.
+warning says so. Segments outside the vocabulary keep their own names. Guarded by Testing/Slicer/test_nodes_names.py.
 """
 
 from __future__ import annotations

@@ -6,9 +6,9 @@ writing of a study's files and at most a second for a child that is ended.
 Conventions:
 - every request carries its whole study, so a child that ended is simply started again by the next request;
 - a new request takes the place of the one before, whose answer is then ignored
-  (test_session: `the answer to an older request is ignored`);
+  (test_session_cancel: `the answer to an older request is ignored`);
 - a child that does not stop within `CANCEL_S` is ended, so that Cancel takes less than two seconds
-  (test_session: `a child that does not stop is ended after one second`).
+  (test_session_cancel: `a child that does not stop is ended after one second`).
 """
 
 from __future__ import annotations

@@ -1,70 +1,22 @@
-"""Answers on organs: what is coloured, what stands out, and that everything comes back exactly."""
+"""Answers on organs: what is coloured, what stands out, and what views show."""
 
 import time
 
 import numpy as np
 import pytest
-import slicer
 from CTGLIPSlicer import display
-from CTGLIPSlicer.colour_scale import ColourScale
 from CTGLIPSlicer.display import DIMMED, GREY, DisplayOptions
 from CTGLIPSlicer.nodes_import import segmentationNodeFrom
-from CTGLIPSlicer.segment_look import Look, lookOf
+from display_rig import SCORES, answerOf, giveOddLooks, lesion, looks, ownColours, row
 
 from CTGLIPLib.geometry import Grid
-from CTGLIPLib.results import OrganScore, QueryAnswer
 from CTGLIPLib.volume import Segmentation
-
-SCORES = {"liver": 0.9, "spleen": 0.4, "kidney_left": 0.1}
-
-
-def row(organ: str, score: float | None, similarity: float | None = None, state: str = "present") -> OrganScore:
-    if score is None and similarity is None and state == "present":
-        state = "too_small"
-    if similarity is None and score is not None:
-        similarity = score / 2
-    return OrganScore(organ, organ.replace("_", " "), state, similarity, score)
-
-
-def answerOf(*rows: OrganScore, threshold: float | None = 0.5, text: str = "lesion", phrase: str = "") -> QueryAnswer:
-    best = max((r.score or 0.0 for r in rows), default=0.0)
-    scored = any(r.is_scored for r in rows)
-    said = ("found" if best >= (threshold or 0.0) else "not_found") if scored else "unanswerable"
-    asked = tuple(r.organ for r in rows)
-    return QueryAnswer(text, "finding", None, False, asked, said, threshold, ("a",), ("b",), rows, phrase)
-
-
-def lesion(**scores: float) -> QueryAnswer:
-    return answerOf(*(row(organ, score) for organ, score in (scores or SCORES).items()))
-
-
-def looks(study) -> dict[str, Look]:
-    """The look of every organ."""
-    node = study.segmentation
-    return {organ: lookOf(node.GetDisplayNode(), study.segmentId(organ)) for organ in study.organs}
-
-
-def ownColours(study) -> dict[str, tuple]:
-    node = study.segmentation.GetSegmentation()
-    return {organ: node.GetSegment(study.segmentId(organ)).GetColor() for organ in study.organs}
 
 
 @pytest.fixture
 def odd(patientScene):
-    """The patient, each organ with another look that the user chose."""
-    node = patientScene.segmentation.GetDisplayNode()
-    for number, organ in enumerate(patientScene.organs):
-        segmentId = patientScene.segmentId(organ)
-        node.SetSegmentOpacity3D(segmentId, 0.123456789 + 0.05 * number)
-        node.SetSegmentOpacity2DFill(segmentId, 1 / 3 + 0.01 * number)
-        node.SetSegmentOpacity2DOutline(segmentId, 0.9 - 0.07 * number)
-        node.SetSegmentVisibility(segmentId, number != 3)
-        node.SetSegmentVisibility3D(segmentId, number != 2)
-    node.SetSegmentOverrideColor(patientScene.segmentId("spleen"), 0.11, 0.22, 0.33)
+    giveOddLooks(patientScene)
     return patientScene
-
-
-# What is shown
 
 
 def test_scored_organs_have_the_colours_of_their_scores(patientScene):
@@ -226,167 +178,6 @@ def test_a_long_question_is_shortened_in_the_label(patientScene):
 def test_unknown_options_are_refused(wrong):
     with pytest.raises(ValueError, match="score or similarity, over a fixed or fitted range"):
         DisplayOptions(**wrong)
-
-
-# That everything comes back
-
-
-def test_the_former_look_comes_back_exactly_after_many_answers(odd):
-    before = looks(odd)
-
-    for number in range(5):
-        display.showAnswer(odd.segmentation, lesion(**{odd.organs[number]: 0.9, "liver": 0.2}))
-        assert display.isRecoloured(odd.segmentation)
-    display.restoreColours(odd.segmentation)
-
-    assert looks(odd) == before
-    assert not display.isRecoloured(odd.segmentation)
-
-
-def test_restoring_leaves_nothing_behind(odd):
-    node = odd.segmentation.GetDisplayNode()
-    before = list(node.GetAttributeNames())
-
-    display.showAnswer(odd.segmentation, lesion())
-    display.highlight(odd.segmentation, "liver")
-    display.restoreColours(odd.segmentation)
-
-    assert list(node.GetAttributeNames()) == before
-
-
-def test_restoring_without_an_answer_changes_nothing(odd):
-    before = looks(odd)
-
-    display.restoreColours(odd.segmentation)
-
-    assert looks(odd) == before
-
-
-def test_looks_that_the_user_chose_between_two_answers_are_kept(odd):
-    display.showAnswer(odd.segmentation, lesion())
-    display.restoreColours(odd.segmentation)
-    odd.segmentation.GetDisplayNode().SetSegmentOpacity3D(odd.segmentId("liver"), 0.77)
-
-    display.showAnswer(odd.segmentation, lesion())
-    display.restoreColours(odd.segmentation)
-
-    assert looks(odd)["liver"].opacity3D == 0.77
-
-
-def test_the_former_look_comes_back_after_saving_and_loading_the_scene(odd, scene, tmp_path):
-    before = {odd.segmentId(organ): look for organ, look in looks(odd).items()}
-    name = odd.segmentation.GetName()
-    display.showAnswer(odd.segmentation, lesion())
-    shown = {odd.segmentId(organ): look.colour for organ, look in looks(odd).items()}
-    assert scene.WriteToMRB(str(tmp_path / "scene.mrb"))
-
-    scene.Clear(0)
-    assert scene.ReadFromMRB(str(tmp_path / "scene.mrb"), True)
-
-    node = slicer.util.getNode(name)
-    for segmentId, colour in shown.items():
-        assert lookOf(node.GetDisplayNode(), segmentId).colour == pytest.approx(colour, abs=1e-5)
-    assert display.isRecoloured(node)
-    display.restoreColours(node)
-    assert {segmentId: lookOf(node.GetDisplayNode(), segmentId) for segmentId in before} == before
-
-
-def test_segments_removed_and_added_meanwhile_do_not_disturb(odd):
-    before = looks(odd)
-    segmentation = odd.segmentation.GetSegmentation()
-    display.showAnswer(odd.segmentation, lesion())
-
-    segmentation.RemoveSegment(odd.segmentId("spleen"))
-    added = segmentation.AddEmptySegment("stomach", "stomach")
-    odd.segmentation.GetDisplayNode().SetSegmentOpacity3D(added, 0.66)
-    display.showAnswer(odd.segmentation, answerOf(row("stomach", 0.8), row("liver", 0.2)))
-    assert lookOf(odd.segmentation.GetDisplayNode(), added).opacity3D == 1.0
-    display.restoreColours(odd.segmentation)
-
-    assert lookOf(odd.segmentation.GetDisplayNode(), added) == Look(None, 0.66, 1.0, 1.0)
-    before.pop("spleen")
-    after = looks(odd)
-    after.pop("stomach")
-    assert after == before
-
-
-def test_a_segment_of_a_removed_one_s_id_has_its_own_look(patientScene):
-    segmentation, segmentId = patientScene.segmentation.GetSegmentation(), patientScene.segmentId("spleen")
-    patientScene.segmentation.GetDisplayNode().SetSegmentOpacity3D(segmentId, 0.2)
-    display.showAnswer(patientScene.segmentation, lesion())
-
-    segmentation.RemoveSegment(segmentId)
-    display.showAnswer(patientScene.segmentation, lesion(liver=0.9))
-    segmentation.AddEmptySegment(segmentId, "spleen")
-    display.showAnswer(patientScene.segmentation, lesion())
-    display.restoreColours(patientScene.segmentation)
-
-    assert lookOf(patientScene.segmentation.GetDisplayNode(), segmentId).opacity3D == 1.0
-
-
-def test_a_segmentation_without_display_node_gets_one(scene):
-    node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "bare")
-    node.GetSegmentation().AddEmptySegment("liver", "liver")
-    assert node.GetDisplayNode() is None
-    display.restoreColours(node)
-
-    assert isinstance(display.showAnswer(node, lesion()), ColourScale)
-    assert node.GetDisplayNode().GetSegmentColor("liver")[0] == pytest.approx(0.689, abs=0.05)
-
-
-# Highlighting
-
-
-def test_a_highlighted_organ_is_opaque_in_its_colour_until_the_next(patientScene):
-    display.showAnswer(patientScene.segmentation, lesion())
-    before = looks(patientScene)
-
-    display.highlight(patientScene.segmentation, "kidney_left")
-
-    after = looks(patientScene)
-    assert after["kidney_left"] == Look(before["kidney_left"].colour, 1.0, 0.8, 1.0)
-    display.highlight(patientScene.segmentation, "spleen")
-    assert looks(patientScene)["kidney_left"] == before["kidney_left"]
-    display.highlight(patientScene.segmentation, None)
-    assert looks(patientScene) == before
-
-
-@pytest.mark.parametrize("end", ["answer", "restore", "removed"])
-def test_a_highlight_ends_with_the_next_answer_or_the_former_colours(odd, end):
-    before = looks(odd)
-    display.showAnswer(odd.segmentation, lesion(), DisplayOptions(dimOthers=False))
-    display.highlight(odd.segmentation, "kidney_right")
-
-    if end == "removed":
-        odd.segmentation.GetSegmentation().RemoveSegment(odd.segmentId("kidney_right"))
-        before.pop("kidney_right")
-    if end == "answer":
-        display.showAnswer(odd.segmentation, lesion(liver=0.3), DisplayOptions(dimOthers=False))
-        assert looks(odd)["kidney_right"] == before["kidney_right"]
-    display.restoreColours(odd.segmentation)
-
-    assert looks(odd) == before
-
-
-def test_an_organ_without_segment_highlights_nothing(patientScene):
-    before = looks(patientScene)
-
-    display.highlight(patientScene.segmentation, "stomach")
-
-    assert looks(patientScene) == before
-
-
-# Views and speed
-
-
-def test_organs_without_fill_show_what_lies_over_the_ct_and_get_their_fill_back(patientScene):
-    node = patientScene.segmentation.GetDisplayNode()
-    display.fillOrgans(patientScene.segmentation, filled=False)
-    display.fillOrgans(patientScene.segmentation, filled=False)
-    assert (node.GetVisibility2DFill(), node.GetVisibility2DOutline()) == (0, 1)
-    display.fillOrgans(patientScene.segmentation, filled=True)
-    assert node.GetVisibility2DFill() == 1
-    assert node.GetAttribute(display.FORMER_FILL) is None
 
 
 def test_slices_show_the_colours_of_the_scores_and_the_right_side_on_the_left(views, patientScene):
