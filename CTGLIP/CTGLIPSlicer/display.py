@@ -2,7 +2,8 @@
 
 The looks that organs had before the first answer are kept in the display node until `restoreColours`, through any
 number of answers, `.mrb` files, added and removed segments. They are not kept in segment tags, which would travel with
-a segment copied into another segmentation, where nothing was recoloured. Guarded by Testing/Slicer/test_display_restore.py.
+a segment copied into another segmentation, where nothing was recoloured.
+Guarded by Testing/Slicer/test_display.py and test_display_restore.py.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """VTK images as arrays with their grids, and back: the one place that knows IJKToRAS and VTK's (k, j, i) order.
 
 Everything outside has arrays in (i, j, k) and a Grid whose affine maps voxel centres to RAS mm. VTK stores i fastest,
-so such an array is the transpose of the one in memory: views, no copies. Guarded by Testing/Slicer/test_nodes_volumes.py.
+so such an array is the transpose of the one in memory: views, no copies.
+Guarded by Testing/Slicer/test_nodes_volumes.py.
 """
 
 from __future__ import annotations

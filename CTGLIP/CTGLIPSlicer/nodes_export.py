@@ -1,6 +1,7 @@
 """A study of the scene written as files that the child process reads.
 
-Everything is uncompressed, and in steps between which a window can live. Guarded by Testing/Slicer/test_nodes_export.py.
+Everything is uncompressed, and in steps between which a window can live.
+Guarded by Testing/Slicer/test_nodes_export.py.
 """
 
 from __future__ import annotations
