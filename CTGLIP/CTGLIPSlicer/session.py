@@ -287,11 +287,18 @@ class Session:
         elif kind == "done":
             self._answered(event.get("result") or {})
         elif kind == "error":
-            self._fail(failureOfError(event))
+            self._fail(failureOfError(self._inWords(event)))
         elif kind == "cancelled":  # by itself: nobody here asked it to
             self._task = self._progress = None
             self._go(State.CANCELLING)
             self._settle()
+
+    def _inWords(self, event: dict) -> dict:
+        """An event "error" of the request on its way, with the names of the nodes instead of the files."""
+        task = self._task
+        if task.inputs is None or task.record is None:
+            return event
+        return {**event, "message": task.record.inWords(str(event.get("message") or ""), task.inputs)}
 
     def _answered(self, result: dict) -> None:
         task = self._task

@@ -86,6 +86,14 @@ class StudyRecord:
             "organs_path": str(self.organs) if segmentation is None else None,
         }
 
+    def inWords(self, message: str, inputs: StudyInputs) -> str:
+        """The message with the nodes' names where it has names of the files, which the user never saw."""
+        nodes = {self.files.ct: inputs.volumeNode, self.files.segmentation: inputs.segmentationNode}
+        for path, node in nodes.items():
+            if path is not None and node is not None:
+                message = message.replace(str(path), node.GetName() or path.name)
+        return message
+
     def newPicturePath(self) -> Path:
         """Where the next heat map may be written."""
         self.pictures += 1

@@ -122,6 +122,14 @@ def test_an_error_is_a_red_line_with_its_details_below_and_no_pop_up(rig, result
     assert not rig.ui.detailsText.visible
 
 
+def test_an_error_names_the_ct_and_not_the_temporary_file(rig):
+    study = rig.start("fatty liver")["study"]
+    rig.worker.fail("InputError", f"{study['ct']}: Expected a CT in HU. {study['segmentation']} is no better.")
+    rig.rest()
+    volume, organs = rig.study.volume.GetName(), rig.study.segmentation.GetName()
+    assert rig.ui.errorLabel.text.endswith(f"{volume}: Expected a CT in HU. {organs} is no better.</span>")
+
+
 def test_a_dead_child_is_told_with_cause_and_remedy_and_the_next_question_starts_another(rig, result):
     from CTGLIPSlicer.worker_failure import failureOfExit
 
