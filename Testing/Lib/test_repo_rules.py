@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,8 +15,14 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[2]
 LIBRARY = sorted((REPOSITORY / "CTGLIPLib").rglob("*.py"))
 TRAINING = sorted((REPOSITORY / "training" / "ctglip_training").rglob("*.py"))
-TESTS = sorted([*(REPOSITORY / "Testing" / "Lib").glob("test_*.py"), *(REPOSITORY / "training").rglob("test_*.py")])
+SLICER = sorted((REPOSITORY / "CTGLIP").rglob("*.py"))
+HARNESS = sorted(path for path in (REPOSITORY / "Testing" / "Slicer").rglob("*.py") if path.name[:5] != "test_")
+TESTS = sorted(path for name in ("Testing", "training") for path in (REPOSITORY / name).rglob("test_*.py"))
 LONGEST_MODULE = 400
+FOR_SLICERS_START = {"slicer", "qt", "ctk", "vtk", "numpy", "CTGLIPSlicer", "CTGLIPLib.errors"}
+"""What the Slicer module may import at file scope beside the standard library: Slicer imports it when it starts."""
+WITH_QT = ("_widget", "_section", "widget")
+"""Endings of the names of modules that may use Qt; all others work without a window."""
 CORE = (
     "CTGLIPLib",
     "CTGLIPLib.abnormalities",
@@ -75,6 +82,22 @@ def imported(tree: ast.Module) -> Iterator[str]:
             yield node.module.split(".")[0]
 
 
+def at_file_scope(tree: ast.Module) -> Iterator[str]:
+    """Modules that are imported with a module; not those for type checkers, nor those imported in functions."""
+    for node in tree.body:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def is_for_slicers_start(name: str) -> bool:
+    """Whether a name imported at file scope is light enough."""
+    return name.split(".")[0] in sys.stdlib_module_names or any(
+        name == allowed or name.startswith(f"{allowed}.") for allowed in FOR_SLICERS_START
+    )
+
+
 def called(node: ast.AST) -> str:
     """The last name of what is called: `pytest.raises` gives "raises"; empty for anything else."""
     if not isinstance(node, ast.Call):
@@ -90,7 +113,7 @@ def asserts(function: ast.AST) -> bool:
     )
 
 
-@pytest.mark.parametrize("path", [*LIBRARY, *TRAINING], ids=short)
+@pytest.mark.parametrize("path", [*LIBRARY, *TRAINING, *SLICER, *HARNESS, *TESTS], ids=short)
 def test_a_module_has_at_most_400_lines(path):
     assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST_MODULE
 
@@ -112,7 +135,29 @@ def test_the_training_does_not_import_slicer(path):
     assert {"slicer", "qt", "ctk", "vtk", "CTGLIP"}.isdisjoint(imported(parsed(path)))
 
 
-@pytest.mark.parametrize("path", [*LIBRARY, *TRAINING], ids=short)
+@pytest.mark.parametrize("path", SLICER, ids=short)
+def test_the_slicer_module_imports_only_what_is_light_when_slicer_starts(path):
+    assert [name for name in at_file_scope(parsed(path)) if not is_for_slicers_start(name)] == []
+
+
+@pytest.mark.parametrize("path", [path for path in SLICER if not path.stem.endswith(WITH_QT)], ids=short)
+def test_the_slicer_module_uses_qt_in_its_widgets_only(path):
+    assert {"qt", "ctk"}.isdisjoint(imported(parsed(path)))
+
+
+@pytest.mark.parametrize("path", SLICER, ids=short)
+def test_no_child_process_of_the_slicer_module_opens_a_console_window(path):
+    starts = [node for node in ast.walk(parsed(path)) if called(node) == "Popen"]
+    assert [node.lineno for node in starts if "creationflags" not in {word.arg for word in node.keywords}] == []
+
+
+@pytest.mark.parametrize("path", [*LIBRARY, *SLICER, *(REPOSITORY / "docs").glob("*.md")], ids=short)
+def test_the_tests_that_a_module_names_exist(path):
+    named = re.findall(r"Testing/\w+/[\w/]+\.py", path.read_text(encoding="utf-8"))
+    assert [name for name in named if not (REPOSITORY / name).is_file()] == []
+
+
+@pytest.mark.parametrize("path", [*LIBRARY, *TRAINING, *SLICER], ids=short)
 def test_no_module_prints(path):
     assert [node.lineno for node in ast.walk(parsed(path)) if called(node) == "print"] == []
 
@@ -176,6 +221,11 @@ def test_a_test_without_an_assertion_would_be_found():
     empty, full = ast.parse("def test_a(): f()"), ast.parse("def test_b():\n with pytest.raises(E): f()")
     assert not asserts(empty)
     assert asserts(full)
+
+
+def test_what_is_heavy_when_slicer_starts_would_be_found():
+    tree = ast.parse("import torch\nfrom CTGLIPLib import errors\nfrom CTGLIPLib.io import f\ndef g(): import scipy")
+    assert [name for name in at_file_scope(tree) if not is_for_slicers_start(name)] == ["torch", "CTGLIPLib.io.f"]
 
 
 def test_the_shipped_models_card_is_the_documented_one():
