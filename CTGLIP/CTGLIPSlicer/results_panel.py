@@ -51,6 +51,7 @@ class ResultsPanel:
         self._requests, self._tell = requests, tell
         self._parameters: Parameters | None = None
         self._shown: object = None
+        self._isWriting = False
         self.view = AnswerView(later, self._onSurface)
         actions = SeeActions(self._onOriginal, self._onShow3D, self._onHeatmap, self.onRow)
         self.see = SeeSection(ui, actions)
@@ -89,7 +90,15 @@ class ResultsPanel:
 
     def receiveReport(self, outcome: Outcome) -> None:
         """Say that a report was written."""
+        self._isWriting = False
         self.keep.tell(_("Saved {path}.").format(path=outcome.result.get("path", "")))
+
+    def receiveNothing(self, why: str = "") -> None:
+        """Say that a request failed, or was cancelled where there is no reason; a report is awaited no more."""
+        if self._isWriting:
+            self._isWriting = False
+            self.keep.tellError(why) if why else self.keep.tell(_("No report was written."))
+        self.showViews()
 
     def setBusy(self, busy: bool) -> None:
         """Offer nothing that would take the place of a request on its way."""
@@ -120,6 +129,7 @@ class ResultsPanel:
         if export.isReport(path):
             texts = list(dict.fromkeys(answer.text for answer in self.result.queries))
             if self._requests.report(texts, Path(path)):
+                self._isWriting = True
                 self.keep.tell(_("Writing {path} ...").format(path=path))
             return
         try:

@@ -182,10 +182,10 @@ class CTGLIPPanel(slicer.util.VTKObservationMixin):
         elif change.kind == "failed":
             self.ask.setStatus("")
             self.ask.showFailure(change.failure)
-            self.results.showViews()
+            self.results.receiveNothing(change.failure.text)
         elif change.kind == "cancelled":
             self.ask.setStatus(change.message or _("Cancelled."))
-            self.results.showViews()
+            self.results.receiveNothing()
 
     def _onAnswered(self, outcome: Outcome) -> None:
         """Take what the child process sent; what cannot be used is shown as a failure."""

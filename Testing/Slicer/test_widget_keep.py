@@ -96,6 +96,20 @@ def test_a_report_is_written_by_the_child(answered, dialogs, tmp_path, ending):
     assert f"Saved {path}." in answered.ui.keptLabel.text
 
 
+def test_a_report_that_fails_or_is_cancelled_is_awaited_no_more(answered, tmp_path):
+    path = str(tmp_path / "report.html")
+    answered.panel.results.exportTo(path)
+    wait_until(lambda: answered.worker.of("report"))
+    answered.worker.fail("OutputError", "Could not write the report.")
+    answered.rest()
+    assert answered.ui.keptLabel.text.endswith("<b>Error:</b> Could not write the report.</span>")
+    answered.panel.results.exportTo(path)
+    wait_until(lambda: len(answered.worker.of("report")) == 2)
+    answered.click(answered.ui.askButton)
+    answered.rest()
+    assert answered.ui.keptLabel.text.endswith("No report was written.")
+
+
 def test_nothing_that_would_replace_a_request_is_offered_while_it_is_on_its_way(answered):
     ui = answered.ui
     answered.start("gallstone")
