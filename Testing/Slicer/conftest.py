@@ -147,6 +147,16 @@ def patientScene(scene):
     return study_nodes.addStudy(arrays, "patient")
 
 
+@pytest.fixture
+def played(slicerApp) -> Iterator[object]:
+    """A session of fakes, and what it told (session_rig.Played)."""
+    from session_rig import Played
+
+    made = Played()
+    yield made
+    made.session.close()
+
+
 @pytest.fixture(scope="session")
 def tinyModel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model folder of random weights (Testing/Lib/patient.py); not to be changed."""

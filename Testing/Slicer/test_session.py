@@ -3,16 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from session_rig import FINDINGS, Played, died
-
-pytest.importorskip("slicer")
-
-
-@pytest.fixture
-def played(slicerApp):
-    made = Played()
-    yield made
-    made.session.close()
+from session_rig import FINDINGS, died
 
 
 def test_the_first_question_goes_through_all_states_and_is_answered_once(played):

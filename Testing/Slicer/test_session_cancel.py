@@ -2,17 +2,7 @@
 
 from __future__ import annotations
 
-import pytest
-from session_rig import FINDINGS, Played
-
-pytest.importorskip("slicer")
-
-
-@pytest.fixture
-def played(slicerApp):
-    made = Played()
-    yield made
-    made.session.close()
+from session_rig import FINDINGS
 
 
 def test_cancel_before_anything_was_sent_is_immediate(played):

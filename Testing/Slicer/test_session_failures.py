@@ -2,17 +2,7 @@
 
 from __future__ import annotations
 
-import pytest
-from session_rig import FINDINGS, Played, died
-
-pytest.importorskip("slicer")
-
-
-@pytest.fixture
-def played(slicerApp):
-    made = Played()
-    yield made
-    made.session.close()
+from session_rig import FINDINGS, died
 
 
 def test_an_error_of_the_child_fails_the_request_and_the_next_one_works(played):

@@ -3,16 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from session_rig import FINDINGS, Played
-
-pytest.importorskip("slicer")
-
-
-@pytest.fixture
-def played(slicerApp):
-    made = Played()
-    yield made
-    made.session.close()
+from session_rig import FINDINGS
 
 
 def test_files_are_written_a_step_for_each_poll_so_that_the_window_can_be_drawn(played):
