@@ -6,7 +6,9 @@ holds the interpreter, so both pipes are non-blocking and `poll` moves what can 
 Conventions:
 - nothing here raises because the child died; `poll` then gives one event {"event": "died", "failure": Failure}
   (test_worker_client: `a write to a dead child is reported as its death`);
-- a child that we end ourselves gives no event.
+- a child that we end ourselves gives no event;
+- what the child writes for a while only, such as a CT for TotalSegmentator, lies in a folder of ours and goes with it,
+  however it ended (test_worker_client: `what a child left in its temporary folder goes with it`).
 """
 
 from __future__ import annotations
@@ -24,15 +26,26 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
+from types import NoneType
 from typing import Protocol
 
 from CTGLIPSlicer.process_tree import killTree
-from CTGLIPSlicer.worker_failure import Failure, failureOfExit, failureOfStart, realLines
+from CTGLIPSlicer.worker_failure import (
+    Failure,
+    failureOfExit,
+    failureOfFolder,
+    failureOfNoEvent,
+    failureOfStart,
+    realLines,
+)
 
 logger = logging.getLogger(__name__)
 
 LOG_TAIL_BYTES = 32_768
 READ_BYTES = 65_536
+MOST_BYTES = 4_194_304
+"""So much is read at once; a child that writes without end does not hold up the window."""
+LONGEST_EVENT_BYTES = 67_108_864
 SILENT_END_S = 1.0
 """How long a child that closed its output may take to end before it is ended."""
 
@@ -76,7 +89,8 @@ class WorkerProcess:
         self._environment = dict(environment or {})
         self._process: subprocess.Popen | None = None
         self._log: Path | None = None
-        self._removeLog: weakref.finalize | None = None
+        self._temporary: Path | None = None
+        self._removeFolder: weakref.finalize | None = None
         self._lastId = 0
         self._unsent = bytearray()
         self._unread = bytearray()
@@ -93,25 +107,26 @@ class WorkerProcess:
         if self._process is not None:
             return
         self._clear()
-        handle, name = tempfile.mkstemp(prefix="ctglip-worker-", suffix=".log")
-        self._log = Path(name)
-        self._removeLog = weakref.finalize(self, Path.unlink, self._log, missing_ok=True)
         try:
-            self._process = subprocess.Popen(
-                self._command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=handle,
-                bufsize=0,
-                env=self._childEnvironment(),
-                start_new_session=True,
-                creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
-            )
+            self._makeFolder()
+        except OSError as error:
+            self._died = failureOfFolder(error)
+            return
+        try:
+            with self._log.open("wb") as log:
+                self._process = subprocess.Popen(
+                    self._command,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                    bufsize=0,
+                    env=self._childEnvironment(),
+                    start_new_session=True,
+                    creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+                )
         except OSError as error:
             self._died = failureOfStart(error, self._command[0])
             return
-        finally:
-            os.close(handle)
         os.set_blocking(self._process.stdin.fileno(), False)
         os.set_blocking(self._process.stdout.fileno(), False)
 
@@ -149,18 +164,26 @@ class WorkerProcess:
         """The last real lines of the child's log, also after its end; empty where there are none."""
         return realLines(self._logTail())
 
+    def _makeFolder(self) -> None:
+        """A folder for the child's log and temporary files; short names, for sockets may lie there (104 letters)."""
+        folder = Path(tempfile.mkdtemp(prefix="ctglip-"))
+        self._removeFolder = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        self._log, self._temporary = folder / "log.txt", folder / "t"
+        self._temporary.mkdir()
+
     def _childEnvironment(self) -> dict[str, str]:
         """Slicer's own environment, the folder of CTGLIPLib to import from, UTF-8 everywhere, crashes in the log."""
         environment = {**os.environ, **self._environment}
         path = [str(libraryFolder()), environment.get("PYTHONPATH", "")]
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, path))
+        environment.update(dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(self._temporary)))
         environment.update(PYTHONUTF8="1", PYTHONUNBUFFERED="1", PYTHONFAULTHANDLER="1")
         return environment
 
     def _write(self, message: dict) -> None:
         if self._process is None:
             return
-        self._unsent += json.dumps(message, ensure_ascii=False).encode("utf-8") + b"\n"
+        self._unsent += json.dumps(message).encode("ascii") + b"\n"
         self._flush()
 
     def _flush(self) -> None:
@@ -186,17 +209,27 @@ class WorkerProcess:
         if exitCode is None and ended:
             exitCode = self._afterSilence()
         if exitCode is not None:
-            self._died = failureOfExit(exitCode, self._logTail())
-            killTree(self._process)  # what it started may live on
-            self._close()
+            self._end(failureOfExit(exitCode, self._logTail()))
+        elif len(self._unread) > LONGEST_EVENT_BYTES:
+            self._end(failureOfNoEvent(realLines(self._logTail())))
         return events
 
+    def _end(self, failure: Failure) -> None:
+        """Note the child's death; what it started may live on, and its temporary files lie there."""
+        self._died = failure
+        killTree(self._process)
+        self._close()
+        self._unread.clear()
+        shutil.rmtree(self._temporary, ignore_errors=True)
+
     def _fill(self) -> bool:
-        """Read all that is there; whether the child closed its output."""
-        handle = self._process.stdout.fileno()
+        """Read what is there, up to `MOST_BYTES`; whether the child closed its output."""
+        handle, most = self._process.stdout.fileno(), len(self._unread) + MOST_BYTES
         try:
             while block := os.read(handle, READ_BYTES):
                 self._unread += block
+                if len(self._unread) >= most:
+                    return False
         except BlockingIOError:
             return False
         except OSError:
@@ -222,10 +255,9 @@ class WorkerProcess:
         self._unsent.clear()
         self._unread.clear()
         self._died = self._silentSince = None
-        if self._removeLog is not None:
-            with suppress(OSError):
-                self._removeLog()
-        self._log = self._removeLog = None
+        if self._removeFolder is not None:
+            self._removeFolder()
+        self._log = self._temporary = self._removeFolder = None
 
     def _logTail(self) -> str:
         if self._log is None:
@@ -260,9 +292,9 @@ def _event(line: bytes) -> dict | None:
     """The event of a line; None, and a log line, where it is none."""
     try:
         event = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         event = None
-    if isinstance(event, dict):
+    if isinstance(event, dict) and isinstance(event.get("id"), (int, NoneType)):
         return event
     if line.strip():
         logger.warning("The helper process wrote a line that is no event (%d bytes); it is ignored.", len(line))

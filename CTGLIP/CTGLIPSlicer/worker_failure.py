@@ -133,6 +133,19 @@ def failureOfStart(error: OSError, program: str) -> Failure:
     return Failure("died", message, _("Restart Slicer; if it happens again, install Slicer again."), "")
 
 
+def failureOfFolder(error: OSError) -> Failure:
+    """The folder of the child's log and temporary files could not be made."""
+    reason = error.strerror or error
+    message = _("The helper process needs a temporary folder, but none could be made: {reason}.").format(reason=reason)
+    return Failure("died", message, _("Free space there, or set TMPDIR to a folder with space, and restart Slicer."))
+
+
+def failureOfNoEvent(details: str) -> Failure:
+    """The child wrote without end what is no event, and was ended."""
+    message = _("The helper process wrote what it never should, without end, and was ended.")
+    return Failure("died", message, _("Ask again; if it happens again, install the CT-GLIP extension again."), details)
+
+
 def realLines(log: str) -> str:
     """The last lines of a log that say something: no tracebacks' frames, no warnings, no progress bars."""
     kept: list[str] = []

@@ -44,6 +44,15 @@ for line in sys.stdin:
         sleep = [sys.executable, "-c", "import time; time.sleep(60)"]
         children = [subprocess.Popen(sleep), subprocess.Popen(sleep, start_new_session=True)]
         tell(id=number, event="done", result=[child.pid for child in children])
+    elif command == "temporary":
+        import tempfile
+        folder = tempfile.mkdtemp(); open(folder + "/ct.nii", "w").close()
+        tell(id=number, event="done", result=folder)
+        if request["dies"]:
+            os._exit(3)
+    elif command == "flood":
+        while True:
+            os.write(1, request["text"].encode() * 1000)
     elif command == "deaf":
         os.close(1); time.sleep(60)
 """
@@ -205,6 +214,56 @@ def test_a_program_that_is_not_there_is_a_death(makeWorker):
     assert number == 1
     assert "/no/such/PythonSlicer" in failure.message
     assert not child.isRunning()
+
+
+@pytest.mark.parametrize("dies", [False, True])
+def test_what_a_child_left_in_its_temporary_folder_goes_with_it(worker, dies):
+    worker.send({"command": "temporary", "dies": dies})
+    folder = Path(nextEvent(worker)["result"])
+    assert (folder / "ct.nii").is_file() or dies
+    if dies:
+        waitFor(lambda: [worker.poll()] and not worker.isRunning(), 20)
+        assert not folder.exists()
+    worker.kill()
+    assert not folder.parent.parent.exists()
+
+
+def test_a_child_that_writes_without_end_holds_up_nobody_and_is_ended(worker, monkeypatch, caplog):
+    from CTGLIPSlicer import worker_client
+
+    monkeypatch.setattr(worker_client, "LONGEST_EVENT_BYTES", 10_000_000)
+    worker.send({"command": "flood", "text": "no event "})
+    started = time.monotonic()
+    worker.poll()
+    assert time.monotonic() - started < 0.5
+    assert "without end" in nextEvent(worker)["failure"].message
+    assert not worker.isRunning()
+
+
+def test_without_a_temporary_folder_no_child_starts_and_the_reason_is_told(makeWorker, monkeypatch):
+    from CTGLIPSlicer import worker_client
+
+    def full(**_options: object) -> str:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(worker_client.tempfile, "mkdtemp", full)
+    child = makeWorker()
+    (event,) = child.poll()
+    assert "none could be made: No space left on device." in event["failure"].message
+    assert not child.isRunning()
+
+
+def test_half_a_character_is_sent_as_json_spells_it(worker):
+    worker.send({"command": "size", "text": "a\udcff"})
+    assert nextEvent(worker)["result"] == {"size": 2, "text": "a\udcff"}
+
+
+def test_events_too_deep_or_with_an_odd_id_are_passed_over():
+    from CTGLIPSlicer.worker_client import _event
+
+    assert _event(b"[" * 100_000) is None
+    assert _event(b'{"id": [1], "event": "done"}') is None
+    assert _event(b'{"event": "ready"}') == {"event": "ready"}
 
 
 def test_the_child_has_our_environment_and_finds_the_library(makeWorker, monkeypatch):
