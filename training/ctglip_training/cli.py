@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from ctglip_training.pairs_command import add_pairs_commands
 from CTGLIPLib.errors import CTGLIPError
 
 
@@ -39,6 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_evaluate(commands)
     _add_calibrate(commands)
     _add_text_bank(commands)
+    add_pairs_commands(commands)
     return parser
 
 
