@@ -1,0 +1,1 @@
+"""Data sets as they are published: layouts read into one manifest, its splits, its checks."""
