@@ -58,6 +58,10 @@ class InputsSection:
         self._showWarnings()
         self._showModel()
 
+    def forget(self) -> None:
+        """Write to no parameters any more."""
+        self._parameters = None
+
     def setDescription(self, description: dict) -> None:
         """Offer the models and devices that the child process found."""
         self._updating = True

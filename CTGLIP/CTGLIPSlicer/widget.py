@@ -77,9 +77,11 @@ class CTGLIPPanel(slicer.util.VTKObservationMixin):
         """The user went to another module; a request goes on."""
 
     def cleanup(self) -> None:
-        """Slicer is closing, or the module is loaded anew."""
+        """Slicer is closing, or the module is loaded anew; then this panel stays behind, hidden."""
         self._timer.stop()
         self.removeObservers()
+        self.inputs.forget()
+        self.widget.setMRMLScene(None)
         self.session.removeObserver(self._onChange)
         if self._ownsSession:
             self.session.close()

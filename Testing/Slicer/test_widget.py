@@ -232,6 +232,14 @@ def test_cleanup_leaves_no_observer_and_no_timer(answered):
     assert not answered.panel._timer.active
 
 
+def test_a_panel_that_was_cleaned_up_chooses_nothing_any_more(answered):
+    answered.panel.cleanup()
+    assert answered.parameters.inputVolume is answered.study.volume
+    answered.ui.volumeSelector.setCurrentNode(None)
+    assert answered.parameters.inputVolume is answered.study.volume
+    assert answered.ui.volumeSelector.mrmlScene() is None
+
+
 def test_the_panel_of_the_module_asks_with_the_logic_s_session(scene):
     from conftest import REPOSITORY
     from harness.module_loader import loadModule, showWidget, unloadModule
