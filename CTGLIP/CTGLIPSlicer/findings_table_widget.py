@@ -139,6 +139,13 @@ class FindingsTable:
         self._view.selectRow(place)
         self._onIndex(self._sorted.index(place, 0))
 
+    def scrollToQuestion(self, questionIndex: int) -> None:
+        """Bring the first shown row of that answer to the table's top; none is marked."""
+        places = (place for place, row in enumerate(self.shownRows()) if row.questionIndex == questionIndex)
+        if (place := next(places, None)) is not None:
+            self._view.doItemsLayout()  # new rows are known to the scroll bar only after it
+            self._view.scrollTo(self._sorted.index(place, 0), qt.QAbstractItemView.PositionAtTop)
+
     def _emptyModel(self, count: int) -> qt.QStandardItemModel:
         model = qt.QStandardItemModel(count, len(self._columns))
         for number, column in enumerate(self._columns):

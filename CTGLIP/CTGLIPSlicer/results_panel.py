@@ -77,6 +77,7 @@ class ResultsPanel:
         self._showResult()
         self._parameters.shownQuestion = first
         self.update(self._parameters)
+        self.see.table.scrollToQuestion(first)
 
     def receiveHeat(self, outcome: Outcome) -> None:
         """Show a heat map, if it is of the chosen CT.
@@ -142,9 +143,9 @@ class ResultsPanel:
     def onRow(self, row: FindingRow) -> None:
         """Show a row's question, and bring the views to its organ."""
         self._parameters.shownQuestion = row.questionIndex
-        if not self.view.jump(row):
-            told = _("{organ}: {state}; there is no place to jump to.")
-            self._tell(told.format(organ=row.organ or row.question, state=row.state))
+        there, nowhere = _("The views are at: {organ}."), _("{organ}: {state}; there is no place to jump to.")
+        told = there if self.view.jump(row) else nowhere
+        self._tell(told.format(organ=row.organ or row.question, state=row.state))
 
     def showViews(self) -> None:
         """Let the buttons say what the views show."""

@@ -108,6 +108,7 @@ class SeeSection:
     def _onShown(self, index: int) -> None:
         if not self._updating and self._parameters is not None and index >= 0:
             self._parameters.shownQuestion = index
+            self.table.scrollToQuestion(index)
 
     def _onColours(self, *_ignored: object) -> None:
         if self._updating or self._parameters is None:

@@ -143,6 +143,8 @@ def test_a_row_without_a_place_says_so_and_moves_nothing(answered):
     answered.click_row(3)
     assert slice_centre(answered) == pytest.approx(before)
     assert "colon: not in the segmentation; there is no place to jump to." in answered.ui.askStatusLabel.text
+    answered.click_row(0)
+    assert answered.ui.askStatusLabel.text == "The views are at: liver."
 
 
 def write_heat(answered):
@@ -236,6 +238,18 @@ def test_further_questions_are_added_and_the_first_new_one_is_shown(answered):
     assert answered.parameters.shownQuestion == 3
     assert answered.ui.shownQuestionComboBox.currentIndex == 3
     assert answered.ui.findingsTable.model().rowCount() == 6
+
+
+def test_the_table_scrolls_to_new_answers_and_to_the_question_that_is_chosen(answered):
+    table, view = answered.panel.results.see.table, answered.ui.findingsTable
+    answered.ask(made_up_result(answered.study, {f"question {number}": {"spleen": 0.1} for number in range(40)}))
+    assert table.shownRows()[view.rowAt(0)].question == "question 0"
+    answered.ui.shownQuestionComboBox.currentIndex = 20
+    assert table.shownRows()[view.rowAt(0)].questionIndex == 20
+    answered.click_row(25)
+    before = view.rowAt(0)
+    answered.click_row(before + 2)
+    assert view.rowAt(0) == before
 
 
 def test_an_answer_shows_its_first_colours_in_less_than_half_a_second(rig):
