@@ -148,9 +148,21 @@ def test_a_small_extension_is_accepted(small, tmp_path):
         ("NAME Small\n", "", "slicerMacroBuildScriptedModule needs NAME"),
         ("SCRIPTS Small.py Helpers/tool", "", "Small lists no SCRIPTS"),
         ("(SCRIPT Small.py)", "(SCRIPT Tests.py)", "slicer_add_python_unittest: there is no script 'Tests.py'"),
+        ("(SCRIPT Small.py)", "(SCRIPT Helpers/tool.py)", "'Helpers/tool.py' would be looked for in the build"),
         ("(SCRIPT Small.py)", "(FILE Small.py)", "slicer_add_python_unittest has no argument FILE"),
     ],
-    ids=["missing file", "unlisted script", "unlisted resource", "outside", "argument", "name", "none", "test", "FILE"],
+    ids=[
+        "missing file",
+        "unlisted script",
+        "unlisted resource",
+        "outside",
+        "argument",
+        "name",
+        "none",
+        "test",
+        "folder",
+        "FILE",
+    ],
 )
 def test_a_wrong_module_is_refused(small, tmp_path, old, new, message):
     change(small / "Small" / "CMakeLists.txt", old, new)
