@@ -73,8 +73,8 @@ class TotalSegmentatorSegmenter:
         with tempfile.TemporaryDirectory(prefix="ctglip-") as name:
             folder = Path(name)
             write_volume(volume.array, volume.grid, folder / CT)
-            self._run(folder, progress)
-            answer = _answer(folder)
+            exit_code = self._run(folder, progress)
+            answer = _answer(folder, exit_code)
             try:
                 found = read_segmentation(folder / ORGANS, answer.names).segmentation
             except LabelError as error:
@@ -85,8 +85,8 @@ class TotalSegmentatorSegmenter:
         source = f"TotalSegmentator {answer.version} total{' fast' if self.fast else ''}"
         return replace(found, source=source, vocabulary="totalsegmentator_v2")
 
-    def _run(self, folder: Path, progress: ProgressCallback | None) -> None:
-        """Run the process to its end; it is ended with all its workers when we are stopped."""
+    def _run(self, folder: Path, progress: ProgressCallback | None) -> int:
+        """Run the process to its end; it is ended with all its workers when we are stopped. Its exit code."""
         module = "CTGLIPLib.segment_total_process"
         command = [
             sys.executable,
@@ -112,6 +112,7 @@ class TotalSegmentatorSegmenter:
                     report(progress, DOING, 0, 1)
                     with suppress(subprocess.TimeoutExpired):
                         process.wait(POLL_S)
+                return process.returncode
             finally:
                 _end(process)
 
@@ -142,12 +143,21 @@ def weights_folder() -> Path:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is None:
-        with suppress(ProcessLookupError):
+    """End the process with its workers; they may live on where it ended by itself, as in a crash."""
+    if process.poll() is None or sys.platform != "win32":
+        with suppress(ProcessLookupError, PermissionError):
             end_tree(process.pid)
-        process.wait()
+    process.wait()
     if process.stdin:
         process.stdin.close()
+
+
+def _cause(folder: Path, exit_code: int) -> str:
+    """Why the process ended without an answer: a signal, after which the log's last line is no cause, or that line."""
+    if exit_code < 0:
+        return f"it was ended by signal {-exit_code}, which often means that memory ran out"
+    lines = (folder / LOG).read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return lines[-1] if lines else "it ended without a message, which often means that memory ran out"
 
 
 @dataclass(frozen=True)
@@ -158,7 +168,7 @@ class _Answer:
     version: str
 
 
-def _answer(folder: Path) -> _Answer:
+def _answer(folder: Path, exit_code: int) -> _Answer:
     """What the process answered.
 
     Raises:
@@ -166,9 +176,7 @@ def _answer(folder: Path) -> _Answer:
     """
     path = folder / ANSWER
     if not path.is_file():
-        lines = (folder / LOG).read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        cause = lines[-1] if lines else "it ended without a message, which often means that memory ran out"
-        msg = f"TotalSegmentator did not finish: {cause}. Free memory and disk space and try again. {WAYS_ROUND}"
+        msg = f"TotalSegmentator did not finish: {_cause(folder, exit_code)}. Free memory and disk space and try again. {WAYS_ROUND}"
         raise DependencyError(msg)
     answer = json.loads(path.read_text(encoding="utf-8"))
     if "not_installed" in answer:

@@ -79,7 +79,7 @@ class Worker:
 
     def _listen(self) -> None:
         """Take requests until they end, then end the process, by force if what runs does not stop in time."""
-        with suppress(OSError):
+        with suppress(OSError, MemoryError):
             for line in self._requests:
                 if line.strip() and not self._heard(line):
                     break

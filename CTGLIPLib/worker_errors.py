@@ -16,6 +16,8 @@ LONGEST_CAUSE = 200
 OUT_OF_MEMORY = "OutOfMemory"
 INTERNAL = "InternalError"
 MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory")
+MEMORY_WORDS_OF_LOADING = ("failed to map segment", "cannot allocate memory", "[winerror 1455]")
+"""What systems say of a library for which there is no memory; it looks like a missing package otherwise."""
 MEMORY_HELP = (
     "Memory ran out. Close other programs or volumes, crop the CT to the part that is asked about, or compute on "
     "another device (the CPU has more memory than most graphics cards), then ask again."
@@ -29,11 +31,8 @@ def told(error: Exception) -> dict[str, str | None]:
     """
     if isinstance(error, CTGLIPError):
         return {"kind": type(error).__name__, "message": str(error), "details": None}
-    if (package := missing_package(error)) is not None:
-        return {"kind": DependencyError.__name__, "message": _missing(package, error), "details": _frames(error)}
     if reason := plain_reason(error):
-        kind = OUT_OF_MEMORY if is_out_of_memory(error) else InputError.__name__
-        return {"kind": kind, "message": reason, "details": _frames(error)}
+        return {"kind": _plain_kind(error), "message": reason, "details": _frames(error)}
     msg = (
         f"Expected to answer, got an unexpected {type(error).__name__}. This is a fault of CT-GLIP, not yours: please "
         "report it with the details, which hold nothing of the scan."
@@ -42,12 +41,20 @@ def told(error: Exception) -> dict[str, str | None]:
 
 
 def plain_reason(error: Exception) -> str:
-    """What the user can mend of an error that is none of ours: memory, or a file; empty for any other."""
+    """What the user can mend of an error that is none of ours: memory, a package or a file; empty for any other."""
     if is_out_of_memory(error):
         return MEMORY_HELP
+    if (package := missing_package(error)) is not None:
+        return _missing(package, error)
     if isinstance(error, OSError) and error.strerror:  # such as a path that is too long, or may not be looked at
         return _unusable_file(error)
     return ""
+
+
+def _plain_kind(error: Exception) -> str:
+    if is_out_of_memory(error):
+        return OUT_OF_MEMORY
+    return (InputError if missing_package(error) is None else DependencyError).__name__
 
 
 def missing_package(error: Exception) -> str | None:
@@ -62,6 +69,10 @@ def missing_package(error: Exception) -> str | None:
 def is_out_of_memory(error: Exception) -> bool:
     """Whether memory ran out: Python's, or a device's as torch reports it."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    if isinstance(error, (ImportError, OSError)) and any(
+        words in str(error).lower() for words in MEMORY_WORDS_OF_LOADING
+    ):
         return True
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM

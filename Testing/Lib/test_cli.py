@@ -243,6 +243,7 @@ def test_a_closed_pipe_ends_quietly(study_file, capsys, monkeypatch):
     [
         (OSError(36, "File name too long", "/x"), "the system says: File name too long. Check that its path"),
         (MemoryError(), "Memory ran out. Close other programs"),
+        (ModuleNotFoundError("No module named 'scipy'", name="scipy"), "The package scipy is missing"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "Memory ran out."),
     ],
 )

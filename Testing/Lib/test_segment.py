@@ -165,6 +165,16 @@ def test_cancelling_ends_the_process_and_its_workers(fake_package, ct):
     assert not Path(seen["folder"]).exists()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="kills as POSIX does")
+def test_a_process_that_crashes_leaves_no_worker_behind(fake_package, ct, tmp_path):
+    worker = tmp_path / "worker.pid"
+    start = f"Path({str(worker)!r}).write_text(str(subprocess.Popen(['sleep', '60']).pid))"
+    fake_package(f"import subprocess; {start}; os.abort()")
+    with pytest.raises(DependencyError, match="did not finish: it was ended by signal 6, which often means"):
+        TotalSegmentatorSegmenter("cpu")(ct)
+    assert happens(lambda: not is_running(int(worker.read_text())), 2)
+
+
 RUN_ALONE = """
 import numpy as np
 from CTGLIPLib.geometry import Grid

@@ -79,6 +79,8 @@ def test_a_file_that_the_system_refuses_is_no_fault_of_ours_and_its_path_is_not_
     [
         MemoryError(),
         OSError(12, "Cannot allocate memory"),
+        ImportError("libtorch_cpu.so: failed to map segment from shared object", name="torch._C"),
+        OSError("[WinError 1455] The paging file is too small for this operation to complete"),
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
         RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
         RuntimeError("MPS backend out of memory"),
