@@ -176,7 +176,8 @@ def _answer(folder: Path, exit_code: int) -> _Answer:
     """
     path = folder / ANSWER
     if not path.is_file():
-        msg = f"TotalSegmentator did not finish: {_cause(folder, exit_code)}. Free memory and disk space and try again. {WAYS_ROUND}"
+        cause = _cause(folder, exit_code)
+        msg = f"TotalSegmentator did not finish: {cause}. Free memory and disk space and try again. {WAYS_ROUND}"
         raise DependencyError(msg)
     answer = json.loads(path.read_text(encoding="utf-8"))
     if "not_installed" in answer:
