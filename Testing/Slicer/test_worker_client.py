@@ -57,6 +57,15 @@ for line in sys.stdin:
         os.close(1); time.sleep(60)
 """
 
+LAUNCHER = """
+import subprocess, sys
+code = subprocess.call([sys.executable, *sys.argv[1:]])
+if code < 0:
+    print(f"error: [{sys.executable}] exit abnormally - Report the problem.", file=sys.stderr, flush=True)
+sys.exit(1 if code < 0 else code)
+"""
+"""Ends as PythonSlicer does, which starts Python and waits for it."""
+
 
 @pytest.fixture
 def makeWorker(slicerApp):
@@ -160,6 +169,26 @@ def test_a_write_to_a_dead_child_is_reported_as_its_death(worker):
     assert "crop the volume" in event["failure"].remedy
     assert not worker.isRunning()
     assert worker.poll() == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals")
+@pytest.mark.parametrize(("number", "told"), [(signal.SIGKILL, "ran out of memory"), (signal.SIGSEGV, "SIGSEGV")])
+def test_a_python_that_is_killed_below_slicers_launcher_is_told_as_that(makeWorker, number, told):
+    child = makeWorker([sys.executable, "-c", LAUNCHER, "-c", CHILD])
+    python = nextEvent(child)["pid"]
+    assert python != child.pid
+    os.kill(python, number)
+    failure = nextEvent(child)["failure"]
+    assert told in failure.message
+    assert "Report the problem" not in failure.details
+
+
+def test_kill_ends_the_python_below_slicers_launcher(makeWorker):
+    child = makeWorker([sys.executable, "-c", LAUNCHER, "-c", CHILD])
+    python = nextEvent(child)["pid"]
+    child.kill()
+    waitFor(lambda: not isAlive(python), 5)
+    assert not isAlive(python)
 
 
 def test_the_death_tells_the_last_real_lines_and_the_exit_code(worker):
