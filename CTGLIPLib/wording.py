@@ -27,6 +27,8 @@ def verdict_words(answer: QueryAnswer) -> str:
         return f"cannot be answered: {_why_unanswerable(answer.organs)}"
     if answer.answer == "not_found":
         return f"not found{', as the text says' if answer.negated else ''}; closest: {best.readable}"
+    if answer.kind == "organ" and best.organ not in answer.organs_asked:
+        return f"no mask has that name; the mask that matches: {best.readable}"
     where = f": {best.readable}" if answer.kind == "organ" else f" in the {best.readable}"
     return f"found{where}{_others(answer)}{', although the text says that it is not there' if answer.negated else ''}"
 

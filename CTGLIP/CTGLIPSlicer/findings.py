@@ -104,9 +104,17 @@ def _isSearch(answer: QueryAnswer) -> bool:
     return answer.kind == "organ" and any(organ.organ not in answer.organs_asked for organ in answer.organs)
 
 
+def _isOtherMask(answer: QueryAnswer, organ: OrganScore) -> bool:
+    """Whether a mask under another name was compared with an organ that has no mask of its own."""
+    return _isSearch(answer) and organ.organ not in answer.organs_asked and organ.is_scored
+
+
+def _otherMaskWords(code: str) -> str:
+    return _("matching mask") if code == "found" else _("closest mask")
+
+
 def _row(question: str, index: int, answer: QueryAnswer, organ: OrganScore) -> FindingRow:
     code = _answerOf(answer, organ)
-    isClosest = code == "not_found" and organ.organ not in answer.organs_asked and _isSearch(answer)
     return FindingRow(
         question=question,
         organ=organ.readable,
@@ -114,7 +122,7 @@ def _row(question: str, index: int, answer: QueryAnswer, organ: OrganScore) -> F
         score=organ.score,
         similarity=organ.similarity,
         state=stateWords(organ.state),
-        answer=_("closest mask") if isClosest else answerWords(code),
+        answer=_otherMaskWords(code) if _isOtherMask(answer, organ) else answerWords(code),
         volumeMl=None if organ.state == "absent" else organ.volume_ml,
         questionIndex=index,
         organName=organ.organ,

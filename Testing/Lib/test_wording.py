@@ -29,6 +29,13 @@ def test_an_organ_is_found_without_a_place() -> None:
     assert answer_words(asked) == "found: liver (similarity 0.41)"
 
 
+def test_a_mask_of_another_name_is_not_said_to_be_the_organ_asked() -> None:
+    other = OrganScore("subclavian_artery_right", "right subclavian artery", "present", 0.4, 0.7)
+    asked = QueryAnswer("iliac arteries", "organ", None, False, ("iliac_artery_left",), "found", 0.5, (), (), (other,))
+    said = "no mask has that name; the mask that matches: right subclavian artery (score 0.70, threshold 0.50)"
+    assert answer_words(asked) == said
+
+
 @pytest.mark.parametrize(
     ("state", "words"), [("found", "although the text says that it is not there"), ("not_found", "as the text says")]
 )

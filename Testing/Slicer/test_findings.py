@@ -72,12 +72,12 @@ def test_an_organ_without_a_mask_comes_first_then_the_closest_masks(findings):
     ]
 
 
-def test_a_mask_of_another_name_that_fits_the_organ_asked_is_found(findings):
+def test_a_mask_of_another_name_that_fits_the_organ_asked_is_told_as_that(findings):
     asked = {"kind": "organ", "organs_asked": ("gallbladder",)}
     searched = answer("gallbladder", organ("structure_7", 0.9), organ("gallbladder", None, "absent"), **asked)
-    assert [(row.organName, row.answer) for row in findings.rowsOf(result(searched))] == [
-        ("gallbladder", "asked, not found"),
-        ("structure_7", "found"),
+    assert [(row.organName, row.answer, row.answerCode) for row in findings.rowsOf(result(searched))] == [
+        ("gallbladder", "asked, not found", "not_found"),
+        ("structure_7", "matching mask", "found"),
     ]
 
 
