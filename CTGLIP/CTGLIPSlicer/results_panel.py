@@ -234,8 +234,14 @@ def _titles(result: QueryResult | None) -> list[str]:
 
 
 def _notes(result: QueryResult, index: int) -> list[str]:
-    """The shown answer with its numbers, and what the reader should know about the scan."""
+    """The shown answer with its numbers, and what the reader should know about the question and the scan."""
     from CTGLIPLib.wording import answer_words
 
     answer = result.queries[index]
-    return [f"{answer.text}: {answer_words(answer)}", *result.study.warnings]
+    lines = [f"{answer.text}: {answer_words(answer)}"]
+    if answer.kind == "finding" and answer.finding is None:
+        told = _(
+            "\u201c{words}\u201d is not in the list of findings: compared as free English text. Check the spelling."
+        )
+        lines.append(told.format(words=answer.phrase or answer.text))
+    return [*lines, *result.study.warnings]

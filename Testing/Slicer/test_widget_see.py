@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from panel_rig import PanelRig, made_up_result, wait_until
@@ -65,6 +67,14 @@ def test_answers_colour_the_organs_and_are_listed(rig):
     assert [(row.organ, row.answerCode) for row in rows] == [
         ("liver", "found"), ("kidney right", "found"), ("kidney left", "not_found"), ("colon", "unanswerable"),
     ]  # fmt: skip
+
+
+def test_a_question_outside_the_list_of_findings_is_told_as_free_text(answered):
+    assert "\u201cfatty liver\u201d is not in the list of findings" in answered.ui.answerLabel.text
+    known = made_up_result(answered.study, {"splenomegaly": {"spleen": 0.2}})
+    known = dataclasses.replace(known, queries=(dataclasses.replace(known.queries[0], finding="splenomegaly"),))
+    answered.ask(known)
+    assert "list of findings" not in answered.ui.answerLabel.text
 
 
 def test_another_shown_question_recolours(answered):
