@@ -151,6 +151,12 @@ def test_no_child_process_of_the_slicer_module_opens_a_console_window(path):
     assert [node.lineno for node in starts if "creationflags" not in {word.arg for word in node.keywords}] == []
 
 
+def test_the_map_of_the_slicer_module_names_every_module_and_no_other():
+    folder = REPOSITORY / "CTGLIP" / "CTGLIPSlicer"
+    text = (folder / "__init__.py").read_text(encoding="utf-8")
+    assert set(re.findall(r"`(\w+)`", text)) == {path.stem for path in folder.glob("*.py")} - {"__init__"}
+
+
 @pytest.mark.parametrize("path", [*LIBRARY, *SLICER, *(REPOSITORY / "docs").glob("*.md")], ids=short)
 def test_the_tests_that_a_module_names_exist(path):
     named = re.findall(r"Testing/\w+/[\w/]+\.py", path.read_text(encoding="utf-8"))
