@@ -1,4 +1,4 @@
-"""Bring every view to one place of the patient.
+"""Bring every view to one CT, and to one place of the patient.
 
 Guarded by Testing/Slicer/test_jump.py.
 """
@@ -9,6 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import slicer
+
+HIDDEN_ATTRIBUTE = "CTGLIP.HiddenWithItsCt"
 
 
 def jumpTo(ras: Sequence[float], segmentationNode: slicer.vtkMRMLSegmentationNode | None = None) -> None:
@@ -31,6 +33,26 @@ def jumpTo(ras: Sequence[float], segmentationNode: slicer.vtkMRMLSegmentationNod
         _lookAt(camera, place)
     if segmentationNode is not None:
         _makeVisible(segmentationNode)
+
+
+def showVolume(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> None:
+    """Lay a CT into the slice views and fit them to it; where one shows it already, all stay as they are."""
+    composites = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
+    shown = {id_ for node in composites for id_ in (node.GetBackgroundVolumeID(), node.GetForegroundVolumeID())}
+    if composites and volumeNode.GetID() not in shown:
+        slicer.util.setSliceViewerLayers(background=volumeNode, fit=True)
+
+
+def showOrgansInstead(
+    segmentationNode: slicer.vtkMRMLSegmentationNode | None, left: slicer.vtkMRMLSegmentationNode | None
+) -> None:
+    """Hide the organs of the CT that was left, which lie elsewhere, and show those that were hidden so before."""
+    if left is not None and left is not segmentationNode and left.GetDisplayVisibility():
+        left.SetAttribute(HIDDEN_ATTRIBUTE, "1")
+        left.SetDisplayVisibility(0)
+    if segmentationNode is not None and segmentationNode.GetAttribute(HIDDEN_ATTRIBUTE):
+        segmentationNode.RemoveAttribute(HIDDEN_ATTRIBUTE)
+        segmentationNode.SetDisplayVisibility(1)
 
 
 def _lookAt(camera: slicer.vtkMRMLCameraNode, place: np.ndarray) -> None:

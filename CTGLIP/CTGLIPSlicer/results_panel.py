@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from slicer.i18n import tr as _
 
 from CTGLIPLib.errors import CTGLIPError
-from CTGLIPSlicer import export, keep
+from CTGLIPSlicer import export, jump, keep
 from CTGLIPSlicer.answer_view import AnswerView
 from CTGLIPSlicer.findings import FindingRow, rowsOf
 from CTGLIPSlicer.keep_section import KeepSection
@@ -75,6 +75,7 @@ class ResultsPanel:
         self.view.setStudy(self._parameters.inputVolume, received.segmentationNode, received.history)
         first = len(received.history.queries) - len(received.result.queries)
         self._showResult()
+        jump.showVolume(self._parameters.inputVolume)
         self._parameters.shownQuestion = first
         self.update(self._parameters)
         self.see.table.scrollToQuestion(first)
@@ -155,12 +156,16 @@ class ResultsPanel:
         """Show what is kept of the chosen CT, and choose the organs that it belongs to."""
         parameters, volume = self._parameters, self._parameters.inputVolume
         entries = keep.kept(volume) if volume is not None else []
-        switched = self.view.volumeNode is not None
+        switched, left = self.view.volumeNode is not None, self.view.segmentationNode
         organs = entries[-1].segmentation if entries else None
-        self.view.setStudy(volume, organs or _segmentationOf(parameters), entries[-1].result if entries else None)
+        chosen = organs or _segmentationOf(parameters)
+        self.view.setStudy(volume, chosen, entries[-1].result if entries else None)
         self._showResult()
         if switched:
             parameters.shownQuestion = 0
+        if switched and volume is not None:
+            jump.showVolume(volume)
+            jump.showOrgansInstead(chosen, left if left is not None and left.GetScene() is not None else None)
         if organs is not None and parameters.organsSource == "scene":
             parameters.segmentation = organs
 

@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+import slicer
 from panel_rig import PanelRig, made_up_result, wait_until
 
 QUESTIONS = {
@@ -130,8 +131,6 @@ def test_one_click_gives_the_original_colours_back_and_another_the_answers(rig):
 
 @pytest.mark.parametrize(("place", "organ"), [(0, "liver"), (1, "kidney_right"), (2, "kidney_left")])
 def test_a_click_on_a_row_brings_all_views_to_the_organ(answered, place, organ):
-    import slicer
-
     answered.click_row(place)
     expected = answered.study.centreRas(organ)
     for name in ("Red", "Green", "Yellow"):
@@ -248,6 +247,22 @@ def test_further_questions_are_added_and_the_first_new_one_is_shown(answered):
     assert answered.parameters.shownQuestion == 3
     assert answered.ui.shownQuestionComboBox.currentIndex == 3
     assert answered.ui.findingsTable.model().rowCount() == 6
+
+
+def shown_volumes():
+    return {node.GetBackgroundVolumeID() for node in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")}
+
+
+def test_the_views_show_the_ct_that_answers_and_then_the_one_that_is_chosen(rig):
+    first, organs = rig.study.volume, rig.study.segmentation
+    other = slicer.util.addVolumeFromArray(np.zeros((5, 6, 7), np.int16), name="other")
+    slicer.util.setSliceViewerLayers(background=other)
+    rig.ask(made_up_result(rig.study, QUESTIONS))
+    assert shown_volumes() == {first.GetID()}
+    rig.ui.volumeSelector.setCurrentNode(other)
+    assert (shown_volumes(), organs.GetDisplayVisibility()) == ({other.GetID()}, 0)
+    rig.ui.volumeSelector.setCurrentNode(first)
+    assert (shown_volumes(), organs.GetDisplayVisibility()) == ({first.GetID()}, 1)
 
 
 def test_the_table_scrolls_to_new_answers_and_to_the_question_that_is_chosen(answered):
