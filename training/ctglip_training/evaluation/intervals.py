@@ -17,8 +17,8 @@ from CTGLIPLib.errors import ConfigError
 
 REPEATS = 1000
 LEVEL = 0.95
-LARGEST_BLOCK = 4_000_000
-"""Weights held at once: 32 MB, and a few times that while a figure is computed."""
+LARGEST_BLOCK = 1_000_000
+"""Weights held at once: 8 MB, and some ten times that while a figure is computed."""
 
 
 @dataclass(frozen=True)
