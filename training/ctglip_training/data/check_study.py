@@ -9,8 +9,9 @@ other is the business of `check_manifest`.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 
@@ -19,11 +20,12 @@ from ctglip_training.data.masks import matched_organs, names_of_masks, organ_cen
 from ctglip_training.data.study import Study
 from ctglip_training.data.volumes import load_study_volume, read_study_grid
 from CTGLIPLib.checks import check_grid, check_hu
-from CTGLIPLib.errors import CTGLIPError, GeometryError, InputError
+from CTGLIPLib.errors import CTGLIPError, GeometryError
 from CTGLIPLib.geometry import Grid, overlap_fraction
 from CTGLIPLib.volume import Volume
 
 Severity = Literal["error", "warning"]
+Value = TypeVar("Value")
 SPACING_TOLERANCE = 0.02
 FINEST_MM, COARSEST_MM = 0.2, 12.0
 SMALLEST_EXTENT_MM, LARGEST_ACROSS_MM, LARGEST_ALONG_MM = 40.0, 1000.0, 2300.0
@@ -118,7 +120,7 @@ class _Findings:
     def warn(self, kind: str, *messages: str) -> None:
         self.problems += [Problem(self.study, kind, "warning", message) for message in messages]
 
-    def attempt(self, kind: str, work):  # noqa: ANN001, ANN202 - generic, see the stub below
+    def attempt(self, kind: str, work: Callable[[], Value]) -> Value | None:
         """What `work` returns; None, and a problem, if it raises an error of ours."""
         try:
             return work()
@@ -145,7 +147,7 @@ def _examine_grid(grid: Grid, study: Study, found: _Findings) -> None:
         size = " x ".join(f"{edge:.0f}" for edge in extent)
         found.fail("spacing", f"The scan would measure {size} mm ({shown} mm voxels), which no body does.")
     elif _never_set(grid):
-        found.fail("spacing", f"Voxels are exactly {shown} mm in {grid.shape_ijk[0]} columns: a header never filled in.")
+        found.fail("spacing", f"Voxels are exactly {shown} mm in a matrix of 512: was the header ever filled in?")
     found.warn("spacing", *check_grid(grid))
 
 
@@ -161,7 +163,7 @@ def _examine_masks(manifest: Manifest, study: Study, grid: Grid | None, header_o
         return
     strangers = unmatched(names)
     if not names:
-        found.fail("mask names", "The label map has no names for its ids. Put a list of names beside it, or into the manifest.")
+        found.fail("mask names", "The label map has no names for its ids. Put a list beside it, or into the manifest.")
     elif strangers and not matched_organs(names):
         found.fail("mask names", f"No label matches an organ: {', '.join(strangers[:8])}. Are these the organs' masks?")
     elif strangers:
@@ -171,7 +173,7 @@ def _examine_masks(manifest: Manifest, study: Study, grid: Grid | None, header_o
     placed = found.attempt("masks", lambda: organ_centres(manifest, study, PLACED_ORGANS))
     if placed is not None:
         centres, mask_grid = placed
-        if grid is not None and overlap_fraction(grid, mask_grid) < SMALLEST_OVERLAP > overlap_fraction(mask_grid, grid):
+        if grid is not None and _hardly_overlap(grid, mask_grid):
             found.fail(
                 "masks",
                 f"CT and masks hardly overlap:\n  CT    {grid.describe()}\n  masks {mask_grid.describe()}\n"
@@ -179,6 +181,10 @@ def _examine_masks(manifest: Manifest, study: Study, grid: Grid | None, header_o
             )
         for message in misplaced(centres):
             found.fail("orientation", message)
+
+
+def _hardly_overlap(a: Grid, b: Grid) -> bool:
+    return max(overlap_fraction(a, b), overlap_fraction(b, a)) < SMALLEST_OVERLAP
 
 
 def misplaced(centres: dict[str, np.ndarray]) -> list[str]:
