@@ -92,19 +92,19 @@ class QuestionEdit(qt.QPlainTextEdit):
         Tab takes the first completion where none is chosen. Enter does not: somebody who typed "kidney" and wants the
         next line shall not get "kidney stone".
         """
-        chosen = (
-            self._completer.popup().currentIndex() if self._completer.popup().selectionModel().hasSelection else None
-        )
-        if key == qt.Qt.Key_Tab and chosen is None:
-            chosen = self._model.index(0, 0)
+        popup = self._completer.popup()
+        chosen = popup.currentIndex()
+        isChosen = popup.selectionModel().isSelected(chosen)
+        if key == qt.Qt.Key_Tab and not isChosen:
+            chosen, isChosen = self._model.index(0, 0), True
         if key not in (qt.Qt.Key_Return, qt.Qt.Key_Enter, qt.Qt.Key_Tab, qt.Qt.Key_Escape):
             return False
-        self._completer.popup().hide()
+        popup.hide()
         if key == qt.Qt.Key_Escape:
             return True
-        if chosen is not None:
+        if isChosen:
             self.complete(chosen.data())
-        return chosen is not None
+        return isChosen
 
     def _shortcut(self, keys: str, onAsk: Callable[[], None]) -> qt.QShortcut:
         shortcut = qt.QShortcut(self)
