@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -37,6 +38,7 @@ logger = logging.getLogger(__name__)
 ROLE = "CTGLIP.role"
 FINDINGS, TABLE = "findings", "findings table"
 ORDER = "CTGLIP.order"
+ORDERS = re.compile(r"[0-9]{1,15}")
 TO_VOLUME, TO_SEGMENTATION, TO_TABLE = "CTGLIP.volume", "CTGLIP.segmentation", "CTGLIP.table"
 SAME_ML = 1e-5
 """Volumes closer than this are equal; findings.json rounds to a tenth of it."""
@@ -151,7 +153,7 @@ def _entries() -> Iterator[Kept]:
             continue
         try:
             result = _parsed(text.GetText() or "")
-        except (InputError, ValueError) as error:
+        except (InputError, ValueError, RecursionError) as error:
             logger.warning("The findings in the scene's node %s cannot be read: %s", text.GetID(), error)
             continue
         references = (text.GetNodeReference(role) for role in (TO_VOLUME, TO_SEGMENTATION, TO_TABLE))
@@ -168,7 +170,7 @@ def _parsed(text: str) -> QueryResult:
 
 def _order(text: slicer.vtkMRMLTextNode) -> int:
     order = text.GetAttribute(ORDER) or ""
-    return int(order) if order.isdigit() else 0
+    return int(order) if ORDERS.fullmatch(order) else 0
 
 
 def _lastOrder() -> int:

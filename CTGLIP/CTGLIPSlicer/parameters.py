@@ -60,7 +60,11 @@ def _number(text: str) -> int:
 
 
 def _texts(text: str) -> list[str]:
-    values = json.loads(text)
+    try:
+        values = json.loads(text)
+    except RecursionError as error:
+        msg = "nested too deep"
+        raise ValueError(msg) from error
     if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
         msg = "expected a list of texts"
         raise ValueError(msg)

@@ -7,9 +7,13 @@ files, is never touched. Guarded by Testing/Slicer/test_display.py.
 from __future__ import annotations
 
 import json
+import logging
+import math
 from dataclasses import astuple, dataclass
 
 import slicer
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -60,10 +64,25 @@ def applyLook(display: slicer.vtkMRMLSegmentationDisplayNode, segmentId: str, lo
 
 
 def keptLooks(display: slicer.vtkMRMLSegmentationDisplayNode, key: str) -> dict[str, Look]:
-    """The looks kept under a key of the display node, by segment id; empty where none are."""
+    """The looks kept under a key of the display node, by segment id; empty where none are, or they cannot be read."""
     text = display.GetAttribute(key)
-    looks = json.loads(text) if text else {}
-    return {segmentId: Look(colour and tuple(colour), *rest) for segmentId, (colour, *rest) in looks.items()}
+    if not text:
+        return {}
+    try:
+        looks = json.loads(text)
+        return {segmentId: _look(*values) for segmentId, values in looks.items()}
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        logger.warning("The looks of %s in the scene cannot be read (%s).", display.GetID(), type(error).__name__)
+        return {}
+
+
+def _look(colour: list[float] | None, *rest: float) -> Look:
+    """The look of stored values; ValueError or TypeError where they are none."""
+    numbers = tuple(float(value) for value in (*(colour or ()), *rest))
+    if colour is not None and len(colour) != 3 or not all(map(math.isfinite, numbers)):
+        msg = "expected three finite numbers of a colour, or none"
+        raise ValueError(msg)
+    return Look(None if colour is None else numbers[:3], *rest)
 
 
 def keepLooks(display: slicer.vtkMRMLSegmentationDisplayNode, key: str, looks: dict[str, Look]) -> None:

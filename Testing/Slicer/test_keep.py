@@ -188,6 +188,25 @@ def test_text_that_is_no_result_is_passed_over_and_logged(keep, patientScene, ca
     assert "cannot be read" in caplog.text
 
 
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "[" * 100_000, "9" * 6000, '{"schema_version": "99.0"}'])
+def test_damaged_findings_and_those_of_a_newer_version_stay_and_disturb_nobody(keep, patientScene, text):
+    keep.keepResult(result(FATTY), patientScene.volume, patientScene.segmentation)
+    damaged = keep.kept()[0].text
+    damaged.SetText(text)
+    assert keep.keptResult(patientScene.volume) is None
+    keep.keepResult(result(CYST), patientScene.volume, patientScene.segmentation)
+    assert texts(keep.keptResult(patientScene.volume)) == ["renal cyst"]
+    assert damaged.GetText() == text
+
+
+@pytest.mark.parametrize("order", ["\u00b2", "9" * 5000, "-1", "x"])
+def test_a_damaged_order_counts_as_the_first(keep, patientScene, order):
+    keep.keepResult(result(FATTY), patientScene.volume, patientScene.segmentation)
+    keep.kept()[0].text.SetAttribute(keep.ORDER, order)
+    keep.keepResult(result(CYST), patientScene.volume, patientScene.segmentation)
+    assert keep.kept()[0].text.GetAttribute(keep.ORDER) == "1"
+
+
 def test_removing_takes_nodes_and_tags_of_that_volume_only(keep, patientScene):
     other = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "other")
     keep.keepResult(result(FATTY), patientScene.volume, patientScene.segmentation)

@@ -101,13 +101,14 @@ def test_a_scene_reopened_shows_what_was_asked(parameters, patientScene, tmp_pat
         ("shownQuestion", "many"),
         ("history", "not json"),
         ("history", "[1, 2]"),
+        ("history", "[" * 100_000),
     ],
 )
 def test_an_unusable_stored_value_gives_the_default_and_a_warning(parameters, caplog, name, stored):
     parameters.node.SetParameter(name, stored)
     assert getattr(parameters, name) == DEFAULTS[name]
     assert name in caplog.text
-    assert stored in caplog.text
+    assert stored[:80] in caplog.text
 
 
 def test_an_unusable_value_cannot_be_set(parameters):
