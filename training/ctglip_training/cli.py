@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from ctglip_training.data_command import add_data_commands
 from ctglip_training.pairs_command import add_pairs_commands
 from ctglip_training.score_command import add_score
 from CTGLIPLib.errors import CTGLIPError
@@ -43,6 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_calibrate(commands)
     _add_text_bank(commands)
     add_pairs_commands(commands)
+    add_data_commands(commands)
     return parser
 
 
