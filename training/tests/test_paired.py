@@ -128,8 +128,8 @@ def test_columns_of_plain_labels_that_nobody_scored_need_allowing(tmp_path):
     assert read_pair(scores, labels, PLAIN, PairRules(allow_missing=True)).left_out == ("split",)
     with pytest.raises(InputError, match="Expected a number in column 'split'"):
         read_pair(scores, labels, PLAIN, PairRules())
+    other = write_csv(tmp_path / "o.csv", ["VolumeName", "z"], [("a", 0.1)])
     with pytest.raises(InputError, match="Name columns as findings"):
-        other = write_csv(tmp_path / "o.csv", ["VolumeName", "z"], [("a", 0.1)])
         read_pair(other, labels, PLAIN, PairRules(allow_missing=True))
 
 
