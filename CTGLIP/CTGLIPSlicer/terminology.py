@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import slicer
+import vtk
 
 if TYPE_CHECKING:
     from CTGLIPLib.abnormalities import Abnormality
@@ -81,8 +82,9 @@ def loadTerminology() -> str:
     module = getattr(slicer.modules, "terminologies", None)
     if module is None:
         return ""
-    logic = module.logic()
-    if logic.IsTerminologyContextLoaded(CONTEXT):
+    logic, loaded = module.logic(), vtk.vtkStringArray()
+    logic.GetLoadedTerminologyNames(loaded)
+    if loaded.LookupValue(CONTEXT) >= 0:
         return CONTEXT
     return logic.LoadTerminologyFromFile(str(TERMINOLOGY_FILE))
 
