@@ -73,6 +73,7 @@ _IMPLIED_WORDS = re.compile(
     r"|\bbronchiolitis\b",
     re.I,
 )
+_NAMES = frozenset(organ.name for organ in ORGANS)
 _SIDES = re.compile(r"\b(left|right|bilateral\w*|both)\b", re.I)
 
 
@@ -134,8 +135,11 @@ def side_in(text: str) -> FindingSide | None:
 
 
 def on_side(organs: tuple[str, ...], side: FindingSide | None) -> tuple[str, ...]:
-    """The organs of one side of the body, where there are some."""
-    if side not in {"left", "right"}:
+    """The organs of the side, where there are some; with their twins where both sides are named."""
+    if side == "both":
+        twins = [name.replace("left", "#").replace("right", "left").replace("#", "right") for name in organs]
+        return tuple(name for name in dict.fromkeys([*organs, *twins]) if name in _NAMES)
+    if side is None:
         return organs
     return tuple(name for name in organs if side in name.split("_")) or organs
 

@@ -187,7 +187,7 @@ RULES: tuple[FindingRule, ...] = (
     ),
 )
 _THORACIC = re.compile(r"\b(?:ascending|thoracic|descending|arch|arcus)\b", re.I)
-_WITH_RULES = frozenset(rule.finding for rule in RULES)
+_WITH_RULES = frozenset(rule.finding for rule in RULES) | {"aortic_calcification"}  # the arterial wall's
 FINDINGS = {abnormality.id: abnormality for abnormality in ABNORMALITIES}
 
 

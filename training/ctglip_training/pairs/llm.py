@@ -81,7 +81,7 @@ class LanguageModelEngine:
             if attempt < REPAIRS:
                 with self._lock:
                     self.usage.repairs += 1
-                messages = [*question(report), *repair(reply.text, problem)]
+                messages += repair(reply.text, problem)
         msg = f"The model gave {REPAIRS + 1} answers that do not hold; the last: {problem} Try a stronger model."
         raise ReportError(msg)
 

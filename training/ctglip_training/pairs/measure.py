@@ -24,7 +24,7 @@ from CTGLIPLib.errors import InputError
 Part = Literal["development", "test"]
 DEVELOPMENT_SHARE = 0.4
 REFERENCE_ORGANS = ("lung", "heart", "esophagus", "aorta")
-_TEMPLATE = re.compile(r"\b(?:lung|heart|esophagus|aorta) shows no significant abnormalities\b\.?", re.I)
+_TEMPLATE = re.compile(r"\b(?:lung|heart|esophagus|aorta) shows no \w+ abnormalities\b\.?", re.I)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from ctglip_training.pairs.anatomy import Place, find_places, implied_place, liv
 from ctglip_training.pairs.denial import is_denied, is_uncertain, says_normal
 from ctglip_training.pairs.engine import OrganSentence
 from ctglip_training.pairs.findings import Mention, find_mentions
-from ctglip_training.pairs.sentences import TextPart, split_clauses, split_sentences
+from ctglip_training.pairs.sentences import is_report_part, split_clauses, split_heading, split_sentences
 
 _NO_STATEMENT = re.compile(
     r"\b(?:could|can|cannot|can ?not)\b.{0,20}\b(?:not )?(?:be )?(?:optimally )?evaluat\w+"
@@ -37,18 +37,31 @@ class RuleEngine:
     def __call__(self, report: str) -> list[OrganSentence]:
         """The report's sentences by organ, in the report's order."""
         found: list[OrganSentence] = []
+        section = ""
         for sentence in split_sentences(report):
-            found += _read_sentence(sentence)
+            heading, rest = split_heading(sentence)
+            if is_report_part(heading or sentence):
+                section = ""
+                found += _read_sentence(rest, section) if heading else ()
+                continue
+            if heading:
+                section = heading if find_places(heading) else ""
+            found += _read_sentence(sentence, section)
         return found
 
 
 @lru_cache(maxsize=20_000)
-def _read_sentence(sentence: str) -> tuple[OrganSentence, ...]:
-    """Reports repeat most of their sentences word for word."""
-    whole = find_places(sentence)
+def _read_sentence(sentence: str, section: str) -> tuple[OrganSentence, ...]:
+    """What a sentence says under a heading; kept, for reports repeat most of their sentences word for word."""
+    text = split_heading(sentence)[1] if section else sentence
+    whole = find_places(text)
+    if section and not whole:
+        whole = find_places(section)
+    else:
+        section = ""
     said: dict[tuple[str, str | None, bool], OrganSentence] = {}
-    for clause in split_clauses(sentence):
-        for entry in _read_clause(clause, sentence, whole):
+    for clause in split_clauses(text):
+        for entry in _read_clause(clause.text, section, sentence, whole):
             key = (entry.group, entry.finding, entry.normal)
             said[key] = _joined(said[key], entry) if key in said else entry
     return tuple(_without_contradiction(list(said.values())))
@@ -75,22 +88,24 @@ def _without_contradiction(entries: Sequence[OrganSentence]) -> list[OrganSenten
     ]
 
 
-def _read_clause(clause: TextPart, sentence: str, whole: Sequence[Place]) -> list[OrganSentence]:
-    places = find_places(clause.text)
-    mentions = find_mentions(clause.text)
+def _read_clause(clause: str, section: str, sentence: str, whole: Sequence[Place]) -> list[OrganSentence]:
+    """What a clause says; a heading, where there is one, stands before it but is no finding itself."""
+    text = f"{section} {clause}" if section else clause
+    places = find_places(text)
+    mentions = [mention for mention in find_mentions(text) if mention.end > len(section)]
     if not mentions:
-        return _without_finding(clause.text, sentence, places)
-    side = side_in(clause.text) or (side_in(sentence) if not places else None)
+        return _without_finding(text, sentence, places)
+    side = side_in(text) or (side_in(sentence) if not places else None)
     entries: list[OrganSentence] = []
     for mention in mentions:
-        denied = is_denied(clause.text, mention.start, mention.end)
-        uncertain = not denied and is_uncertain(clause.text)
-        for place in _places_of(mention, clause.text, places or whole):
+        denied = is_denied(text, mention.start, mention.end)
+        uncertain = not denied and is_uncertain(text)
+        for place in _places_of(mention, text, places or whole):
             organs = on_side(place.organs, side)
             entries.append(OrganSentence(place.group, organs, sentence, denied, mention.finding, uncertain, side))
     named_too = [place for place in places if place.group not in {entry.group for entry in entries} | _LOOSE_REGIONS]
     if not any(not entry.normal for entry in entries) and not _about_findings(named_too, mentions):
-        entries += _without_finding(clause.text, sentence, named_too)
+        entries += _without_finding(text, sentence, named_too)
     return entries
 
 

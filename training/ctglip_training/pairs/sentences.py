@@ -1,8 +1,8 @@
 """Cutting a report into sentences, and a sentence into clauses that each make one statement.
 
 A full stop ends a sentence also where the space behind it is missing, but not within a number, an abbreviation or a
-segment's name; bullets, quotation marks and line ends separate too. A comma separates clauses where both sides have a
-verb of their own. Guarded by training/tests/test_pairs_sentences.py.
+segment's name; bullets, quotation marks and the ends of lines before a new beginning separate too. A comma separates
+clauses where both sides have a verb of their own. Guarded by training/tests/test_pairs_sentences.py.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ from dataclasses import dataclass
 
 _ABBREVIATIONS = r"(?<!\bDr)(?<!\bvs)(?<!\bapprox)(?<!\be\.g)(?<!\bi\.e)(?<!\bFig)(?<!\bca)(?<!\bmax)(?<!\bmin)"
 _SENTENCE_END = re.compile(
-    rf"{_ABBREVIATIONS}\.(?!\d)(?=\s|[A-Z\u2022\u201c\u201d\"']|$)|(?<=[a-z\)])[.!](?=\d+[.)]?\s[A-Z])|[\n\r\u2022]+|"
+    rf"{_ABBREVIATIONS}\.(?!\d)(?=\s|[A-Z\u2022\u201c\u201d\"']|$)|(?<=[a-z\)])[.!](?=\d+[.)]?\s[A-Z])|\u2022+|"
+    r"[\n\r]+(?=\s*(?:[-*]|\d|[A-Z]|$))|"
     r"\?(?=\s+[A-Z])|[\"\u201c\u201d]|\s\*\s|(?:^|\s)[-\u2013](?=\s*[A-Z])|;(?=\s*[A-Z])"
 )
 _SLASHED_DENIAL = re.compile(r"(?<=\w)\s+-\s+no\s+(?=\w)")
-""" "Effusion - no thickening was seen" denies both."""
-_HEADING = re.compile(r"^\s*(findings?|impressions?|results?|conclusions?|comments?|opinion)\s*:\s*", re.I)
+"""A denial of "this - no that" is of both."""
+_REPORT_PART = re.compile(r"^(findings?|impressions?|results?|conclusions?|comments?|opinion)$", re.I)
+_SECTION = re.compile(r"^((?:[\w&/-]+,? ){0,3}[\w&/-]+)\s*:\s+(?=\S)")
 _MARK = re.compile(r"^[\s\-\u2013*.,:;)]*(?:\d{1,2}[.)]\s+)?|[\s\-\u2013*,:;(]+$")
 _FINITE = re.compile(
     r"\b(is|are|was|were|has|have|had|shows?|showed|appears?|continues?|measures?|measured|reaches|extends?|contains?"
@@ -48,7 +50,7 @@ class TextPart:
 
 
 def split_sentences(report: str) -> list[str]:
-    """The sentences of a report, headings and bullets removed, in order."""
+    """The sentences of a report, bullets removed, in order."""
     sentences = []
     last = 0
     for found in _SENTENCE_END.finditer(report):
@@ -57,15 +59,28 @@ def split_sentences(report: str) -> list[str]:
         last = found.end()
     sentences.append(report[last:])
     sentences = [_SLASHED_DENIAL.sub("-", sentence) for sentence in sentences]
-    cleaned = (_MARK.sub("", _HEADING.sub("", " ".join(sentence.split()))) for sentence in sentences)
+    cleaned = (_MARK.sub("", " ".join(sentence.split())) for sentence in sentences)
     return [sentence for sentence in cleaned if re.search(r"[A-Za-z]{2}", sentence)]
+
+
+def split_heading(sentence: str) -> tuple[str, str]:
+    """The heading of one to four words that a sentence begins with, empty where it has none, and the rest."""
+    found = _SECTION.match(sentence)
+    if found is None or _has_verb(found.group(1)):
+        return "", sentence
+    return found.group(1), sentence[found.end() :]
+
+
+def is_report_part(text: str) -> bool:
+    """Whether the text is the name of a part of a report ("Impression"), where no organ's section goes on."""
+    return _REPORT_PART.match(text) is not None
 
 
 def split_clauses(sentence: str) -> list[TextPart]:
     """The clauses of a sentence, in order; together they cover its statements."""
     clauses: list[TextPart] = []
     for part in _cut(sentence, _BREAK, 0):
-        if clauses and not _has_verb(part.text) and not _has_verb(clauses[-1].text) and _joined_by_and(sentence, part):
+        if clauses and _joined_by_and(sentence, part) and not (_has_verb(part.text) and _has_verb(clauses[-1].text)):
             clauses[-1] = TextPart(sentence[clauses[-1].start : part.end], clauses[-1].start)
         else:
             clauses += _cut_at_commas(part)
