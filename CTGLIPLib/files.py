@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from CTGLIPLib.errors import OutputError
+from CTGLIPLib.errors import InputError, OutputError
 
 
 @contextmanager
@@ -50,6 +50,26 @@ def write_whole_text(path: Path, text: str) -> None:
 def shown_name(name: str) -> str:
     """A file's name as results may show it, and use for a file of their own: whole characters, no backslash."""
     return name.encode("utf-8", "backslashreplace").decode("utf-8").replace("\\", "_")
+
+
+def home_folder(what: str, variable: str) -> Path:
+    """The user's home folder.
+
+    Args:
+        what: what is kept there.
+        variable: the environment variable that names another place for it.
+
+    Raises:
+        InputError: if the user has none, as in a container that runs under a number.
+    """
+    try:
+        return Path.home()
+    except RuntimeError as error:
+        msg = (
+            f"{what} belong in the home folder, but this user has none. Set {variable} to a folder that you may write "
+            "to, or HOME."
+        )
+        raise InputError(msg) from error
 
 
 def sha256_of(path: Path) -> str:

@@ -72,7 +72,7 @@ def find_model(name_or_folder: str = DEFAULT_MODEL) -> ModelFolder:
     by_name = {name: folder for _, name, folder in reversed(_folders())}
     if name_or_folder in by_name:
         return open_model_folder(by_name[name_or_folder])
-    path = Path(name_or_folder).expanduser()
+    path = Path(os.path.expanduser(name_or_folder))  # noqa: PTH111 - Path.expanduser raises for an unknown ~user
     if path.exists():
         return open_model_folder(path)
     names = sorted(by_name)

@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from CTGLIPLib.errors import ConfigError, DependencyError, LabelError
+from CTGLIPLib.files import home_folder
 from CTGLIPLib.io import write_volume
 from CTGLIPLib.progress import ProgressCallback, report
 from CTGLIPLib.segment_total_process import ANSWER, CT, ORGANS, end_tree
@@ -138,7 +139,8 @@ def weights_folder() -> Path:
         return Path(given)
     if home := os.environ.get("TOTALSEG_HOME_DIR"):
         return Path(home) / "nnunet" / "results"
-    user = Path("/tmp") if str(Path.home()) == "/" else Path.home()  # noqa: S108 - TotalSegmentator's own rule in docker
+    home_of_user = home_folder("TotalSegmentator's weights", "TOTALSEG_WEIGHTS_PATH")
+    user = Path("/tmp") if str(home_of_user) == "/" else home_of_user  # noqa: S108 - TotalSegmentator's own rule in docker
     return user / ".totalsegmentator" / "nnunet" / "results"
 
 

@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 
 from CTGLIPLib.errors import CheckpointError, DependencyError, OutputError
-from CTGLIPLib.files import whole_file
+from CTGLIPLib.files import home_folder, whole_file
 from CTGLIPLib.text import FingerprintedEncoder, HuggingFaceEncoder, TextEncoder
 from CTGLIPLib.text_source import EncoderSource, encoder_source
 
@@ -226,8 +226,14 @@ def open_text_encoder(
 
 
 def cache_root() -> Path:
-    """Where CT-GLIP keeps what it can make again: $CTGLIP_CACHE, or ~/.cache/ctglip."""
-    return Path(os.environ.get("CTGLIP_CACHE") or Path.home() / ".cache" / "ctglip")
+    """Where CT-GLIP keeps what it can make again: $CTGLIP_CACHE, or ~/.cache/ctglip.
+
+    Raises:
+        InputError: if there is neither.
+    """
+    if given := os.environ.get("CTGLIP_CACHE"):
+        return Path(given)
+    return home_folder("Encoded studies and added models", "CTGLIP_CACHE") / ".cache" / "ctglip"
 
 
 def build_bank(encoder: FingerprintedEncoder, phrases: Sequence[str], path: Path) -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from CTGLIPLib.errors import Cancelled, OutputError
+from CTGLIPLib.errors import Cancelled, InputError, OutputError
 from CTGLIPLib.files import shown_name, whole_file, write_whole_text
+from CTGLIPLib.text_bank import cache_root
 
 
 def stop_halfway(path: Path, error: BaseException) -> None:
@@ -89,3 +90,15 @@ def test_text_with_bytes_of_file_names_that_are_no_utf8_is_written(tmp_path):
 
 def test_shown_names_can_be_written_anywhere():
     assert shown_name("caf\u00e9\\b\udcff") == "caf\u00e9_b_udcff"
+
+
+def test_a_user_without_a_home_is_told_what_to_set(monkeypatch):
+    def none() -> Path:
+        raise RuntimeError
+
+    monkeypatch.setattr(Path, "home", none)
+    monkeypatch.delenv("CTGLIP_CACHE", raising=False)
+    with pytest.raises(InputError, match=r"home folder, but this user has none. Set CTGLIP_CACHE to a folder"):
+        cache_root()
+    monkeypatch.setenv("CTGLIP_CACHE", "/somewhere")
+    assert cache_root() == Path("/somewhere")
