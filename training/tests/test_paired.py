@@ -82,6 +82,11 @@ def test_a_score_outside_0_to_1_is_no_probability_but_may_be_a_margin(tmp_path, 
     assert plain_pair(tmp_path, scores, GOOD_LABELS, kind="margin").scores[1, 1] == bad
 
 
+def test_a_softmax_that_rounds_beyond_one_is_one(tmp_path):
+    cases = plain_pair(tmp_path, [("a", 1.0000002, -1e-8), ("b", 0.3, 0.5)], GOOD_LABELS)
+    assert cases.scores[0].tolist() == [1.0, 0.0]
+
+
 def test_an_infinite_score_is_refused_even_as_a_margin(tmp_path):
     with pytest.raises(InputError, match="Expected a finite number for y in row 3"):
         plain_pair(tmp_path, [("a", 0.1, 0.2), ("b", 0.3, "inf")], GOOD_LABELS, kind="margin")

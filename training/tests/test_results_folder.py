@@ -117,6 +117,13 @@ def test_warnings_tell_what_was_left_out_filled_or_too_small(outcome):
     assert "| Medical material | 0 | 60 | - |" in markdown(told)
 
 
+def test_a_calibration_error_below_its_interval_is_explained(outcome):
+    rare = replace(outcome.cases, scores=np.full((60, 18), outcome.cases.truth.mean(axis=0)))
+    told = Outcome(outcome.protocol, rare, score(rare, ScoreRules(repeats=20)), {})
+    assert told.scores.averages["macro"]["ece"].value == pytest.approx(0.0, abs=1e-9)
+    assert "its interval lies above it" in told.warnings[-1]
+
+
 def test_json_has_none_for_what_is_no_number():
     assert plain({"a": (float("nan"), float("inf"), 1.5), "b": {"c": 2}}) == {"a": [None, None, 1.5], "b": {"c": 2}}
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from ctglip_training.evaluation.segmentation import dice, mask_figures, surface_distances
-from CTGLIPLib.errors import GeometryError
+from ctglip_training.evaluation.segmentation import MaskFigures, dice, mask_figures, summarise_masks, surface_distances
+from CTGLIPLib.errors import GeometryError, InputError
 
 SPACING = (0.8, 1.5, 3.0)
 
@@ -89,3 +89,31 @@ def test_other_grids_are_refused(rng, shape, spacing):
     _, true = blobs(rng)
     with pytest.raises(GeometryError, match="Expected two masks of one 3-D shape and a positive spacing, got shapes"):
         mask_figures(np.zeros(shape, dtype=bool), true, spacing)
+
+
+def test_the_summary_is_the_mean_of_what_can_be_measured_and_counts_the_rest():
+    figures = [
+        MaskFigures(0.8, 4.0, 0.9, 10.0, 12.0),
+        MaskFigures(0.6, 2.0, 0.7, 9.0, 12.0),
+        MaskFigures(0.0, math.inf, 0.0, 0.0, 12.0),
+        MaskFigures(0.0, math.inf, 0.0, 5.0, 0.0),
+        MaskFigures(math.nan, math.nan, math.nan, 0.0, 0.0),
+    ]
+    found = summarise_masks(figures, ["p", "p", "q", "r", "s"], repeats=200)
+    assert (found.dice.value, found.hd95_mm.value, found.nsd.value) == pytest.approx((0.35, 3.0, 0.4))
+    assert (found.masks, found.missed, found.invented) == (5, 1, 1)
+    assert found.dice.low == 0.0
+    assert 0.35 < found.dice.high <= 0.7
+    assert (found.hd95_mm.low, found.hd95_mm.high) == (3.0, 3.0)  # both of one patient: always drawn together
+
+
+def test_the_summarys_interval_is_that_of_the_mean(rng):
+    values = rng.random(200)
+    found = summarise_masks([MaskFigures(v, 1.0, 1.0, 1.0, 1.0) for v in values], range(200))
+    assert found.dice.high - found.dice.low == pytest.approx(2 * 1.96 * values.std() / 200**0.5, rel=0.15)
+
+
+@pytest.mark.parametrize(("masks", "patients"), [(0, 0), (1, 2)])
+def test_masks_without_their_patients_are_refused(masks, patients):
+    with pytest.raises(InputError, match=f"Expected a patient for each mask, got {masks} masks and {patients} pat"):
+        summarise_masks([MaskFigures(1.0, 0.0, 1.0, 1.0, 1.0)] * masks, list(range(patients)))

@@ -42,6 +42,12 @@ def test_a_finding_is_found_however_it_is_written(tmp_path, column):
     assert plain_name(" Pleural  effusion. ") == "pleural_effusion"
 
 
+def test_two_columns_of_one_finding_are_refused(tmp_path):
+    table = table_of(tmp_path, "VolumeName,Pleural effusion,pleural_effusion\na,1,0\n")
+    with pytest.raises(InputError, match="one column for Pleural effusion in .*, got Pleural effusion and pleural_eff"):
+        find_column(table, "Pleural effusion")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

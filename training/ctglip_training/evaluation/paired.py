@@ -24,6 +24,8 @@ from ctglip_training.evaluation.tables import FIRST_ROW, Table, find_column, pla
 from CTGLIPLib.errors import ConfigError, InputError
 
 ScoreKind = Literal["probability", "margin"]
+ROUNDING = 1e-6
+"""What a softmax in single precision may be beyond 0 or 1; it is cut off."""
 
 
 @dataclass(frozen=True)
@@ -193,10 +195,11 @@ def _scores(
     table, protocol, rules = how
     scores = scores[rows]
     missing = np.isnan(scores)
-    outside = ~missing & ((scores < 0) | (scores > 1) if rules.kind == "probability" else np.isinf(scores))
+    sure = rules.kind == "probability"
+    outside = ~missing & (np.abs(scores - 0.5) > 0.5 + ROUNDING if sure else np.isinf(scores))
     if outside.any():
         row, column = np.argwhere(outside)[0]
-        wanted = "a probability of 0 to 1" if rules.kind == "probability" else "a finite number"
+        wanted = "a probability of 0 to 1" if sure else "a finite number"
         msg = (
             f"Expected {wanted} for {findings[column]} in row {rows[row] + FIRST_ROW} of {table.path}, got "
             f"{scores[row, column]:g} ({int(outside.sum())} such cells). Give --scores margin for similarities."
@@ -215,7 +218,8 @@ def _scores(
             "the volumes with labels. Remove the column and give --allow-missing."
         )
         raise InputError(msg)
-    lowest = np.zeros(scores.shape[1]) if rules.kind == "probability" else np.nanmin(scores, axis=0)
+    scores = np.clip(scores, 0.0, 1.0) if sure else scores
+    lowest = np.zeros(scores.shape[1]) if sure else np.nanmin(scores, axis=0)
     return np.where(missing, lowest, scores), missing.sum(axis=0)
 
 

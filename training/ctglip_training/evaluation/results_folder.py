@@ -60,6 +60,9 @@ class Outcome:
         few = [f.name for f in scores.findings if 0 < min(f.positives, f.negatives) < 10]
         if few:
             told.append(f"Fewer than 10 positives or negatives, so little is known of: {', '.join(few)}.")
+        ece = scores.averages["macro"].get("ece")
+        if ece is not None and ece.value < ece.low:
+            told.append("The calibration error grows in resamplings of few cases: its interval lies above it.")
         return told
 
 
@@ -119,8 +122,8 @@ def markdown(outcome: Outcome) -> str:
     header = (
         f"# Scores: {protocol.title}\n\n"
         f"{scores.volumes} volumes of {scores.patients} patients, {len(scores.findings)} findings. Figures with their "
-        f"95 % interval over patients ({scores.repeats} resamplings, seed {scores.seed}). Research only, not for "
-        "diagnosis.\n"
+        f"95 % interval over patients ({scores.repeats} resamplings, seed {scores.seed}; thresholds are chosen once "
+        "and kept in all of them). Research only, not for diagnosis.\n"
     )
     parts = [header, _averages_table(scores), _findings_table(scores), _published_tables(outcome)]
     notes = [*outcome.warnings, *protocol.notes]

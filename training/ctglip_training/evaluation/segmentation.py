@@ -9,12 +9,15 @@ Guard: test_segmentation_figures.py holds them against MONAI.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.ndimage import binary_erosion, distance_transform_edt
 
-from CTGLIPLib.errors import GeometryError
+from ctglip_training.evaluation.classification import weighted_average
+from ctglip_training.evaluation.intervals import REPEATS, Estimate, estimate, resampled_weights
+from CTGLIPLib.errors import GeometryError, InputError
 
 TOLERANCE_MM = 2.0
 """Surface distance that counts as agreement in NSD, unless the caller has a reader's own."""
@@ -71,6 +74,61 @@ def mask_figures(
         nsd=_nsd(to_true, to_predicted, tolerance_mm),
         predicted_mm3=float(predicted.sum()) * voxel_mm3,
         true_mm3=float(true.sum()) * voxel_mm3,
+    )
+
+
+@dataclass(frozen=True)
+class MaskSummary:
+    """Means over masks with their intervals over patients.
+
+    Attributes:
+        dice: over masks that are not empty on both sides.
+        hd95_mm: over masks that are empty on neither side: a missed tumour has no distance, see `missed`.
+        nsd: as `dice`.
+        masks: how many.
+        missed: masks that are empty in the prediction alone.
+        invented: masks that are empty in the truth alone.
+    """
+
+    dice: Estimate
+    hd95_mm: Estimate
+    nsd: Estimate
+    masks: int
+    missed: int
+    invented: int
+
+
+def summarise_masks(
+    figures: Sequence[MaskFigures], patients: Sequence[object], repeats: int = REPEATS, seed: int = 0
+) -> MaskSummary:
+    """Mean Dice, HD95 and NSD with intervals over patients.
+
+    Args:
+        figures: of each mask.
+        patients: the patient of each mask.
+        repeats: resamplings of the intervals.
+        seed: of the resampling.
+
+    Raises:
+        InputError: if there are no masks, or not a patient for each.
+    """
+    if not figures or len(figures) != len(patients):
+        msg = f"Expected a patient for each mask, got {len(figures)} masks and {len(patients)} patients."
+        raise InputError(msg)
+    values = np.array([(f.dice, f.hd95_mm, f.nsd) for f in figures])
+    values[np.isinf(values)] = np.nan
+    blocks = [
+        np.array([weighted_average(np.repeat(column[:, None], len(weights), axis=1), weights.T) for column in values.T])
+        for weights in resampled_weights(np.array(patients), repeats, seed)
+    ]
+    overlap, distance, surface = (estimate(row) for row in np.concatenate(blocks, axis=1))
+    return MaskSummary(
+        dice=overlap,
+        hd95_mm=distance,
+        nsd=surface,
+        masks=len(figures),
+        missed=sum(f.predicted_mm3 == 0 < f.true_mm3 for f in figures),
+        invented=sum(f.true_mm3 == 0 < f.predicted_mm3 for f in figures),
     )
 
 

@@ -96,15 +96,21 @@ def find_column(table: Table, finding: str) -> str | None:
     """The table's column for a finding, else None; case, blanks, _ and - do not matter.
 
     fVLM's headings, organ_Finding_negative_positive, are understood too.
+
+    Raises:
+        InputError: if several columns are the finding's.
     """
-    for column in table.columns:
-        if plain_name(column) == plain_name(finding):
-            return column
-    for column in table.columns:
-        parts = column.split("_")
-        if len(parts) == 4 and plain_name(parts[1]) == plain_name(finding):
-            return column
-    return None
+    found = [column for column in table.columns if plain_name(column) == plain_name(finding)]
+    if not found:
+        parts = {column: column.split("_") for column in table.columns}
+        found = [
+            column for column, four in parts.items() if len(four) == 4 and plain_name(four[1]) == plain_name(finding)
+        ]
+    if len(found) > 1:
+        columns = " and ".join(found)
+        msg = f"Expected one column for {finding} in {table.path}, got {columns}. Remove or rename the others."
+        raise InputError(msg)
+    return found[0] if found else None
 
 
 def plain_name(name: str) -> str:
