@@ -174,7 +174,7 @@ def make_merlin(root: Path) -> Path:
     write_xlsx(
         root / "reports_final.xlsx",
         [
-            {"study id": "AC1", "Findings": "Liver & spleen.\nIMPRESSION: none < 1 cm", "Split": "train", "Few Shot": 0},
+            {"study id": "AC1", "Findings": "Liver & spleen.\nIMPRESSION: < 1 cm", "Split": "train", "Few Shot": 0},
             {"study id": "AC2", "Findings": "Short.", "Split": "test", "Few Shot": 0},
             {"study id": "AC2", "Findings": "The longer, final text.", "Split": "test", "Few Shot": 0},
             {"study id": "AC9", "Findings": "Not downloaded.", "Split": "val", "Few Shot": 1},

@@ -18,7 +18,7 @@ def test_merlins_findings_splits_and_labels_are_read_and_unknown_labels_left_out
     first, second = reading.studies
     assert layout.name == "merlin"
     assert (first.id, first.volume, first.split) == ("AC1", "merlin_data/AC1.nii.gz", "train")
-    assert first.report == "Liver & spleen.\nIMPRESSION: none < 1 cm"
+    assert first.report == "Liver & spleen.\nIMPRESSION: < 1 cm"
     assert first.labels == {"ascites": 0, "splenomegaly": 1}
     assert (second.volume, second.split) == ("merlin_data/AC2.nii", "test")
     assert second.labels == {"free_air": 0, "in 5 years: diabetes": 1}
