@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -202,11 +203,13 @@ def test_a_line_that_breaks_the_reader_does_not_end_the_listening(monkeypatch, t
         raise RecursionError
 
     monkeypatch.setattr(worker_module, "parse_line", broken)
-    monkeypatch.setattr(worker_module.os, "_exit", lambda _code: None)
+    ended = threading.Event()
+    monkeypatch.setattr(worker_module.os, "_exit", lambda _code: ended.set())
     monkeypatch.setattr(worker_module, "END_GRACE_S", 0.0)
     (tmp_path / "requests").write_bytes(b"{}\n{}\n")
     with (tmp_path / "requests").open("rb") as requests, (tmp_path / "events").open("wb") as events:
         worker_module.Worker(requests, events).run()
+        assert ended.wait(10)  # else it would end this process
     lines = (tmp_path / "events").read_text().splitlines()
     assert [json.loads(line)["event"] for line in lines] == ["ready", "error", "error"]
 
