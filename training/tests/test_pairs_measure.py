@@ -9,9 +9,10 @@ from ctglip_training.pairs.findings import CT_RATE_LABELS
 from ctglip_training.pairs.measure import (
     Counts,
     as_json,
+    bootstrap_interval,
     labels_of,
     measure_files,
-    measure_labels,
+    measure_report,
     measure_routing,
     part_of,
     summary,
@@ -47,10 +48,19 @@ def test_labels_are_counted_by_label():
         {**NONE, "report_text": "Emphysema. Hiatal hernia.", "Emphysema": "1", "Atelectasis": "1.0"},
         {**NONE, "report_text": "No emphysema."},
     ]
-    counts = measure_labels(rows, RuleEngine())
-    assert counts["Emphysema"] == Counts(1, 0, 0)
-    assert counts["Hiatal hernia"] == Counts(0, 1, 0)
-    assert counts["Atelectasis"] == Counts(0, 0, 1)
+    first, second = (measure_report(row, RuleEngine()) for row in rows)
+    assert first["Emphysema"] == Counts(1, 0, 0)
+    assert first["Hiatal hernia"] == Counts(0, 1, 0)
+    assert first["Atelectasis"] == Counts(0, 0, 1)
+    assert set(second.values()) == {Counts()}
+
+
+def test_the_interval_holds_the_f1_and_narrows_with_more_reports():
+    reports = [Counts(2, 1, 0), Counts(3, 0, 1), Counts(0, 1, 1)]
+    few, many = bootstrap_interval(reports * 5), bootstrap_interval(reports * 100)
+    f1 = sum(reports, Counts()).f1
+    assert few[0] < many[0] < f1 < many[1] < few[1]
+    assert bootstrap_interval([]) == (0.0, 1.0)
 
 
 def test_routing_counts_what_came_to_its_organ_and_to_others():

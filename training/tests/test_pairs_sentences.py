@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from ctglip_training.pairs.sentences import is_report_part, split_clauses, split_heading, split_sentences
+from ctglip_training.pairs.sentences import LONGEST, is_report_part, split_clauses, split_heading, split_sentences
 
 
 def clauses(sentence):
@@ -78,3 +78,9 @@ def test_a_heading_is_a_few_words_before_a_colon(sentence, heading):
 def test_the_parts_of_a_report_are_no_organs():
     assert is_report_part("Impression")
     assert not is_report_part("Liver")
+
+
+def test_a_text_without_full_stops_is_cut_between_words():
+    pieces = split_sentences("cyst " * 1000)
+    assert max(len(piece) for piece in pieces) <= LONGEST
+    assert " ".join(pieces).split() == ["cyst"] * 1000

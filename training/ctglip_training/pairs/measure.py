@@ -16,6 +16,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from ctglip_training.pairs.engine import OrganSentence, PairEngine
 from ctglip_training.pairs.findings import CT_RATE_LABELS
 from ctglip_training.pairs.sentences import split_sentences
@@ -84,15 +86,27 @@ def labels_of(report: str, engine: PairEngine) -> set[str]:
     return {label for label, finding in CT_RATE_LABELS.items() if finding in present}
 
 
-def measure_labels(reports: Iterable[Mapping[str, str]], engine: PairEngine) -> dict[str, Counts]:
-    """Counts by label over reports with the columns `report_text` and one for each label."""
-    counts = dict.fromkeys(CT_RATE_LABELS, Counts())
-    for row in reports:
-        found = labels_of(row["report_text"], engine)
-        for label in CT_RATE_LABELS:
-            true, said = float(row[label]) > 0, label in found
-            counts[label] += Counts(true and said, said and not true, true and not said)
+def measure_report(row: Mapping[str, str], engine: PairEngine) -> dict[str, Counts]:
+    """Counts by label of one report, a row with the columns `report_text` and one for each label."""
+    found = labels_of(row["report_text"], engine)
+    counts = {}
+    for label in CT_RATE_LABELS:
+        true, said = float(row[label]) > 0, label in found
+        counts[label] = Counts(int(true and said), int(said and not true), int(true and not said))
     return counts
+
+
+def bootstrap_interval(reports: Sequence[Counts], resamples: int = 2000, seed: int = 1) -> tuple[float, float]:
+    """The 95 % interval of the F1 over reports drawn again and again; (0, 1) where there is none."""
+    if not reports:
+        return 0.0, 1.0
+    table = np.array([(c.true_positive, c.false_positive, c.false_negative) for c in reports])
+    generator = np.random.default_rng(seed)
+    drawn = generator.integers(0, len(table), (resamples, len(table)))
+    sums = table[drawn].sum(axis=1)
+    total = 2 * sums[:, 0] + sums[:, 1] + sums[:, 2]
+    low, high = np.percentile(2 * sums[:, 0] / np.maximum(1, total), [2.5, 97.5])
+    return float(low), float(high)
 
 
 def measure_routing(studies: Iterable[Mapping[str, str]], engine: PairEngine) -> Routing:
@@ -130,12 +144,14 @@ class PairMeasures:
         part: which one.
         reports: how many labelled reports it has.
         labels: counts by label.
+        micro_f1_interval: 95 %, by drawing the reports again.
         routing: of the reference sentences; None where no reference was given.
     """
 
     part: Part
     reports: int
     labels: dict[str, Counts]
+    micro_f1_interval: tuple[float, float]
     routing: Routing | None
 
     @property
@@ -166,7 +182,10 @@ def measure_files(reports: Path, reference: Path | None, part: Part, engine: Pai
     if reference is not None:
         studies = _reference(reference)
         routing = measure_routing([study for name, study in studies.items() if part_of(name) == part], engine)
-    return PairMeasures(part, len(rows), measure_labels(rows, engine), routing)
+    counts = [measure_report(row, engine) for row in rows]
+    labels = {label: sum((report[label] for report in counts), Counts()) for label in CT_RATE_LABELS}
+    interval = bootstrap_interval([sum(report.values(), Counts()) for report in counts])
+    return PairMeasures(part, len(rows), labels, interval, routing)
 
 
 def summary(measures: PairMeasures) -> str:
@@ -178,10 +197,11 @@ def summary(measures: PairMeasures) -> str:
         precision, recall = true / max(1, true + false), true / max(1, true + missed)
         lines.append(f"| {label} | {true + missed} | {precision:.3f} | {recall:.3f} | {counts.f1:.3f} |")
     lines.append(f"| mean of labels (macro) | | | | {measures.macro_f1:.3f} |")
+    low, high = measures.micro_f1_interval
+    lines += ["", f"Micro-F1 {measures.micro_f1:.3f}, 95 % interval {low:.3f} to {high:.3f}."]
     routing = measures.routing
     if routing is not None:
         lines += [
-            "",
             f"Routing of {routing.sentences} sentences: {routing.accuracy:.3f} came to their organ, "
             f"{routing.exact / max(1, routing.sentences):.3f} to it alone, {routing.elsewhere} visits to another.",
         ]

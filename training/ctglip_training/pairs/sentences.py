@@ -8,8 +8,11 @@ clauses where both sides have a verb of their own. Guarded by training/tests/tes
 from __future__ import annotations
 
 import re
+import textwrap
 from dataclasses import dataclass
 
+LONGEST = 1500
+"""Characters of a sentence; a longer text without full stops is cut, for reading time grows with the square."""
 _ABBREVIATIONS = r"(?<!\bDr)(?<!\bvs)(?<!\bapprox)(?<!\be\.g)(?<!\bi\.e)(?<!\bFig)(?<!\bca)(?<!\bmax)(?<!\bmin)"
 _SENTENCE_END = re.compile(
     rf"{_ABBREVIATIONS}\.(?!\d)(?=\s|[A-Z\u2022\u201c\u201d\"']|$)|(?<=[a-z\)])[.!](?=\d+[.)]?\s[A-Z])|\u2022+|"
@@ -60,7 +63,8 @@ def split_sentences(report: str) -> list[str]:
     sentences.append(report[last:])
     sentences = [_SLASHED_DENIAL.sub("-", sentence) for sentence in sentences]
     cleaned = (_MARK.sub("", " ".join(sentence.split())) for sentence in sentences)
-    return [sentence for sentence in cleaned if re.search(r"[A-Za-z]{2}", sentence)]
+    pieces = (piece for sentence in cleaned for piece in textwrap.wrap(sentence, LONGEST))
+    return [piece for piece in pieces if re.search(r"[A-Za-z]{2}", piece)]
 
 
 def split_heading(sentence: str) -> tuple[str, str]:
