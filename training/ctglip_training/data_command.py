@@ -94,6 +94,9 @@ def _shares(text: str) -> tuple[float, float, float]:
 
 
 def _progress(what: str, done: int, total: int) -> None:
+    """A line that counts on a terminal; twenty lines in a log file."""
     if sys.stderr.isatty():
         sys.stderr.write(f"\r{what}: {done:,} of {total:,} \x1b[K" + ("\n" if done == total else ""))
-        sys.stderr.flush()
+    elif done and done * 20 // total != (done - 1) * 20 // total:
+        sys.stderr.write(f"{what}: {done:,} of {total:,}\n")
+    sys.stderr.flush()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+
 import numpy as np
 import pytest
 from data_sets import GRID, ct, ct_rate_metadata, make_ct_rate, make_rad_genome, unfixed, write_csv
@@ -52,6 +54,20 @@ def test_an_unfixed_volume_becomes_the_fixed_one(studies):
     expected = np.array([[-5.0, 0, 0, 10], [0, -5.0, 0, 20], [0, 0, 5.0, 30], [0, 0, 0, 1]])
     assert np.allclose(volume.grid.affine, expected)
     assert np.allclose(read_study_grid(manifest, by_id["train_1_a_1"]).affine, expected)
+
+
+def test_an_unfixed_volume_without_any_position_in_its_header_is_mended_too(studies):
+    manifest, by_id, _ = studies
+    path = manifest.path(by_id["train_1_a_1"].volume)
+    raw = bytearray(gzip.decompress(path.read_bytes()))
+    raw[252:256] = bytes(4)
+    path.write_bytes(gzip.compress(raw))
+    volume = read_study_volume(manifest, by_id["train_1_a_1"])
+    assert np.array_equal(volume.array, ct(0))
+    assert volume.grid.orientation == "LPS"
+    path.write_bytes(gzip.compress(raw)[:-300])
+    with pytest.raises(InputError, match="It is truncated or corrupt"):
+        read_study_volume(manifest, by_id["train_1_a_1"])
 
 
 def test_a_fixed_volume_is_taken_as_it_is_and_knows_its_expected_spacing(studies):

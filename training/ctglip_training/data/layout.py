@@ -13,6 +13,7 @@ from CTGLIPLib.label_names import IMAGE_ENDINGS
 from CTGLIPLib.progress import ProgressCallback
 
 NIFTI_ENDINGS = (".nii.gz", ".nii")
+MOST_TABLE_FOLDERS = 200
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,17 @@ def not_on_disk(count: int, what: str) -> tuple[str, ...]:
 
 
 def find_tables(root: Path, names: Iterable[str]) -> list[Path]:
-    """The tables of these names in the root, or one or two folders below it (dataset/metadata/...)."""
-    patterns = [f"{above}{name}" for name in names for above in ("", "*/", "*/*/")]
-    return sorted(path for pattern in patterns for path in root.glob(pattern) if path.is_file())
+    """The tables of these names in the root, or one or two folders below it (dataset/metadata/...).
+
+    A folder with very many folders holds studies, not tables; it is not searched, which on a network drive takes long.
+    """
+    places = [root]
+    for _ in range(2):
+        below = [folder for place in places for folder in _few_subfolders(place)]
+        places = list(dict.fromkeys([*places, *below]))
+    return sorted(place / name for place in places for name in names if (place / name).is_file())
+
+
+def _few_subfolders(folder: Path) -> list[Path]:
+    found = subfolders(folder)
+    return found if len(found) <= MOST_TABLE_FOLDERS else []

@@ -58,11 +58,13 @@ def detect_layout(root: Path) -> Layout:
         InputError: if it fits none; the message says which it resembles, and what is missing for it.
     """
     require_folder(root)
-    fits = {name: layout.recognise(root) for name, layout in LAYOUTS.items()}
-    fitting = [name for name, found in fits.items() if found.fits]
-    if fitting:
-        return LAYOUTS[fitting[0]]
-    resembled = {name: found for name, found in fits.items() if found.has}
+    resembled: dict[str, Fit] = {}
+    for name, layout in LAYOUTS.items():
+        found = layout.recognise(root)
+        if found.fits:
+            return layout
+        if found.has:
+            resembled[name] = found
     if not resembled:
         known = "\n".join(f"  {layout.name}: {layout.title}, {layout.example}" for layout in LAYOUTS.values())
         msg = f"{root} has no layout that is known here:\n{known}\nGive the data set's top folder as it was downloaded."

@@ -63,6 +63,11 @@ class Corrections:
         return self.spacing_mm is not None or self.directions_lps is not None or bool(self.orientation)
 
     @property
+    def replaces_grid(self) -> bool:
+        """Whether nothing of the header's spacing and direction is needed."""
+        return self.spacing_mm is not None and (self.directions_lps is not None or bool(self.orientation))
+
+    @property
     def changes_values(self) -> bool:
         """Whether stored values are not HU yet."""
         return (self.slope, self.intercept) != (1.0, 0.0)

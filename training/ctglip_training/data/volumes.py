@@ -14,17 +14,24 @@ from pathlib import Path
 
 import numpy as np
 
+from ctglip_training.data.layout import NIFTI_ENDINGS, is_image
 from ctglip_training.data.manifest import Manifest
 from ctglip_training.data.study import Study
 from CTGLIPLib.checks import check_hu, require_right_angles
 from CTGLIPLib.errors import GeometryError, InputError
 from CTGLIPLib.geometry import Grid
 from CTGLIPLib.io import read_array, read_volume
-from CTGLIPLib.nifti import _grid, _open, _read_header, _shape  # the header without the voxels; to become public
+from CTGLIPLib.nifti import (  # parts of read_nifti that should become public: header alone, voxels without a grid
+    _grid,
+    _open,
+    _read_header,
+    _read_voxels,
+    _scaled,
+    _shape,
+)
 from CTGLIPLib.volume import Volume
 
 NPZ_KEY = "ct"
-NIFTI = (".nii", ".nii.gz")
 
 
 def read_study_volume(manifest: Manifest, study: Study) -> Volume:
@@ -66,18 +73,17 @@ def read_study_grid(manifest: Manifest, study: Study) -> Grid | None:
         GeometryError: if its grid cannot be used.
     """
     path = manifest.path(study.volume)
-    if not path.name.lower().endswith(NIFTI):
-        _require_there(path)
-        return None
     _require_there(path)
+    if not is_image(path.name, NIFTI_ENDINGS):
+        return None
     try:
         with _open(path) as file:
             header = _read_header(file, path)
             shape = _shape(header, path)
-            grid = study.corrections.grid(shape, _grid(header, shape, path)[0])
+            stored = None if study.corrections.replaces_grid else _grid(header, shape, path)[0]
     except (EOFError, OSError, zlib.error) as error:
-        msg = f"{path} could not be read ({error}). It is truncated or corrupt; copy it again."
-        raise InputError(msg) from error
+        raise InputError(_truncated(path, error)) from error
+    grid = study.corrections.grid(shape, stored)
     require_right_angles(grid, str(path))
     return grid
 
@@ -90,8 +96,21 @@ def _read_stored(path: Path, study: Study) -> tuple[np.ndarray, Grid | None]:
     if study.layout == "dicom" or path.is_dir():
         volume = read_volume(path, study.series or None).volume
         return volume.array, volume.grid
+    if study.corrections.replaces_grid and is_image(path.name, NIFTI_ENDINGS):
+        return _read_voxels_alone(path), None
     array, grid, _ = read_array(path)
     return array, grid
+
+
+def _read_voxels_alone(path: Path) -> np.ndarray:
+    """The intensities of a NIfTI file whose position and orientation are wrong or missing."""
+    try:
+        with _open(path) as file:
+            header = _read_header(file, path)
+            shape = _shape(header, path)
+            return _scaled(_read_voxels(file, header, shape, path), header.scale)
+    except (EOFError, OSError, zlib.error) as error:
+        raise InputError(_truncated(path, error)) from error
 
 
 def _read_npz(path: Path) -> np.ndarray:
@@ -111,3 +130,7 @@ def _require_there(path: Path) -> None:
     if not path.exists():
         msg = f"There is no {path}. Download it, or say with --root where the data lies."
         raise InputError(msg)
+
+
+def _truncated(path: Path, error: Exception) -> str:
+    return f"{path} could not be read to its end ({error}). It is truncated or corrupt; copy it again."
