@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import time
 from collections.abc import Callable
 from types import SimpleNamespace
 
@@ -19,6 +20,8 @@ from CTGLIPSlicer.worker_failure import Failure
 MOST_SETS = 20
 MOST_CHARACTERS_OF_A_SET = 60
 ERROR_COLOUR = "#d32f2f"
+DOUBLE_CLICK_S = 0.5
+"""So soon after Ask the button does not cancel: that is the second half of a double click."""
 
 
 class AskSection:
@@ -38,6 +41,7 @@ class AskSection:
         self._status = ""
         self._state = State.IDLE
         self._updating = False
+        self._askedAt = float("-inf")
         self.edit = QuestionEdit(completionNames(), self._onKeys)
         self.edit.setFixedHeight(self.edit.fontMetrics().lineSpacing() * 6 + 12)
         ui.questionsPlace.layout().addWidget(self.edit)
@@ -152,7 +156,11 @@ class AskSection:
             self._onAsk()
 
     def _onButton(self) -> None:
-        (self._onCancel if self._state.isBusy else self._onAsk)()
+        if not self._state.isBusy:
+            self._askedAt = time.monotonic()
+            self._onAsk()
+        elif time.monotonic() - self._askedAt > DOUBLE_CLICK_S:
+            self._onCancel()
 
     def _onDetails(self, shown: bool) -> None:
         self._ui.detailsText.visible = shown

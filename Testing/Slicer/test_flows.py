@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import slicer
 import vtk
+from CTGLIPSlicer import ask_section
 from flow_rig import Flow, isAlive, shownColours, slicePositions
 from harness import study_nodes
 from panel_rig import FakeInstaller
@@ -21,6 +22,7 @@ from CTGLIPLib.geometry import Grid
 def flow(scene, views, tinyModel, tmp_path, monkeypatch):
     """The module with random weights and an installer that has everything."""
     monkeypatch.setenv("CTGLIP_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(ask_section, "DOUBLE_CLICK_S", 0.0)  # tests click faster than people
     opened = Flow(tinyModel, FakeInstaller())
     yield opened
     opened.close()

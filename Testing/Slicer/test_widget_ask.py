@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from CTGLIPSlicer import ask_section
 from panel_rig import PanelRig, made_up_result, wait_until
 
 
 @pytest.fixture
-def rig(patientScene):
+def rig(patientScene, monkeypatch):
+    monkeypatch.setattr(ask_section, "DOUBLE_CLICK_S", 0.0)  # tests click faster than people
     rig = PanelRig()
     rig.study = patientScene
     rig.enter()
@@ -75,6 +77,20 @@ def test_ask_becomes_cancel_with_progress_and_ask_again(rig, result):
     assert not rig.ui.progressBar.visible
     assert rig.ui.askStatusLabel.text.startswith("2 answers about patient in 0.3 s.")
     assert "Not in the organ vocabulary, asked as open vocabulary: livertumor1." in rig.ui.askStatusLabel.text
+
+
+def test_a_double_click_asks_and_does_not_cancel(rig, result, monkeypatch):
+    from PySide6 import QtCore
+    from PySide6.QtTest import QTest
+
+    monkeypatch.setattr(ask_section, "DOUBLE_CLICK_S", 0.5)
+    rig.panel.ask.edit.plainText = "fatty liver"
+    for _ in range(2):
+        QTest.mouseClick(rig.ui.askButton, QtCore.Qt.LeftButton)
+    wait_until(lambda: rig.worker.of("ask"))
+    assert rig.worker.cancelled == []
+    rig.worker.answer(result)
+    assert wait_until(lambda: not rig.session.isBusy)
 
 
 def test_cancel_stops_the_request_and_a_new_one_can_be_asked(rig, result):
