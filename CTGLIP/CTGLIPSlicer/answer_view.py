@@ -37,7 +37,6 @@ class AnswerView:
         self.isOriginal = False
         self._index = 0
         self._heat: dict[str, dict] = {}
-        self._shownHeat = ""
 
     @property
     def answer(self) -> QueryAnswer | None:
@@ -54,6 +53,11 @@ class AnswerView:
     def showsHeat(self) -> bool:
         """Whether a heat map lies over the CT."""
         return _isInScene(self.volumeNode) and heat_overlay.isShown(self.volumeNode)
+
+    @property
+    def _shownHeat(self) -> str:
+        """The question whose heat map lies over the CT; kept in the scene, as the map is."""
+        return heat_overlay.shownQuestion(self.volumeNode) if _isInScene(self.volumeNode) else ""
 
     @property
     def shows3D(self) -> bool:
@@ -89,14 +93,13 @@ class AnswerView:
         """Drop everything without touching a node, for a scene that is closing."""
         self._surfaces.stop()
         self._heat.clear()
-        self._shownHeat = ""
         self.volumeNode = self.segmentationNode = self.result = None
 
     def show(self, index: int, options: display.DisplayOptions) -> None:
         """Colour the organs by the answer of that number."""
         self._index = index
         answer, node = self.answer, self._organs()
-        if self._shownHeat and (answer is None or answer.text != self._shownHeat):
+        if answer is None or answer.text != self._shownHeat:
             self.hideHeat()
         if answer is None or node is None:
             return
@@ -143,13 +146,15 @@ class AnswerView:
         """
         if self.volumeNode is not None and text in self._heat:
             heat_overlay.showHeatmap(self._heat[text], self.volumeNode, text)
-            self._shownHeat = text
+            if (node := self._organs()) is not None:
+                display.fillOrgans(node, filled=False)
 
     def hideHeat(self) -> None:
         """Take the heat map off the views."""
         if _isInScene(self.volumeNode):
             heat_overlay.hideHeatmap(self.volumeNode)
-        self._shownHeat = ""
+            if (node := self._organs()) is not None:
+                display.fillOrgans(node, filled=True)
 
     def placeOf(self, row: FindingRow) -> tuple[float, float, float] | None:
         """Where a row is to be looked at, RAS mm: its heat map's hottest spot, else the organ's centroid."""
