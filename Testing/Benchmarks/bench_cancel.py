@@ -26,6 +26,7 @@ application.start()
 
 import numpy as np  # noqa: E402
 import slicer  # noqa: E402
+
 from CTGLIPSlicer.session import Session  # noqa: E402
 from CTGLIPSlicer.session_types import StudyInputs  # noqa: E402
 from CTGLIPSlicer.states import State  # noqa: E402

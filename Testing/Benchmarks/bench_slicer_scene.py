@@ -69,13 +69,13 @@ def balls(shape_ijk: tuple[int, int, int]) -> np.ndarray:
 def scene_work(labels: np.ndarray, folder: Path, quick: bool) -> dict[str, object]:
     """Organs into the scene and out of it."""
     import slicer
-    from CTGLIPSlicer import nodes
     from harness.study_nodes import addVolume
 
     from CTGLIPLib.geometry import Grid
     from CTGLIPLib.organs import PAPER_ORGANS
     from CTGLIPLib.segmentation_io import write_segmentation
     from CTGLIPLib.volume import Segmentation
+    from CTGLIPSlicer import nodes
 
     affine = np.diag([-1.2, -1.2, 1.5, 1.0])
     grid = Grid(labels.shape, affine)
@@ -107,6 +107,7 @@ def scene_work(labels: np.ndarray, folder: Path, quick: bool) -> dict[str, objec
 def view_work() -> dict[str, object]:
     """Answers shown in views, of 5 organs and of all."""
     import slicer
+
     from CTGLIPSlicer import display, jump, legend
 
     organs, ct = slicer.util.getNode("organs"), slicer.util.getNode("ct")
@@ -165,9 +166,9 @@ def answer(count: int, seed: int) -> object:
 def heat_work(folder: Path) -> dict[str, object]:
     """A heat map of the whole CT over it."""
     import slicer
-    from CTGLIPSlicer import heat_overlay
 
     from CTGLIPLib.io import read_array, write_volume
+    from CTGLIPSlicer import heat_overlay
 
     ct = slicer.util.getNode("ct")
     array, grid, _ = read_array(folder / "out" / "ct.nii")

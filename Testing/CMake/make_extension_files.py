@@ -64,8 +64,9 @@ def cmake_text(folder: Path) -> str:
 def main() -> None:
     """Write all of them."""
     sys.path[:0] = [str(REPOSITORY), str(MODULE), str(Path(__file__).parent)]
-    from CTGLIPSlicer import terminology
     from draw_icon import draw_icon
+
+    from CTGLIPSlicer import terminology
 
     terminology.TERMINOLOGY_FILE.write_text(terminology.terminologyJson(), encoding="utf-8")
     draw_icon().save(ICON)

@@ -1,8 +1,7 @@
 """What the tests of coloured organs share: answers, looks, and a patient with looks of its own."""
 
-from CTGLIPSlicer.segment_look import Look, lookOf
-
 from CTGLIPLib.results import OrganScore, QueryAnswer
+from CTGLIPSlicer.segment_look import Look, lookOf
 
 SCORES = {"liver": 0.9, "spleen": 0.4, "kidney_left": 0.1}
 

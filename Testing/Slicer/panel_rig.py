@@ -154,6 +154,7 @@ class PanelRig:
     def __init__(self, lack: Sequence[str] = ()):
         import qt
         import slicer
+
         from CTGLIPSlicer.session import Session
         from CTGLIPSlicer.widget import CTGLIPPanel
 

@@ -52,10 +52,11 @@ def test_an_answer_about_given_organs_is_kept_with_them(session, patientScene):
 
 
 def test_organs_that_the_child_found_are_imported_once_however_many_receive_them(session, patientScene):
+    from patient import make_patient
+
     from CTGLIPSlicer.answers import organsOf, receive
     from CTGLIPSlicer.keep import kept
     from CTGLIPSlicer.session_types import StudyInputs
-    from patient import make_patient
 
     outcome = answered(session, StudyInputs(patientScene.volume, segmenter="own"), make_patient()[1])
     first, second = receive(session, outcome), receive(session, outcome)
@@ -66,9 +67,10 @@ def test_organs_that_the_child_found_are_imported_once_however_many_receive_them
 
 
 def test_organs_whose_node_was_deleted_are_imported_again(session, patientScene):
+    from patient import make_patient
+
     from CTGLIPSlicer.answers import organsOf
     from CTGLIPSlicer.session_types import StudyInputs
-    from patient import make_patient
 
     outcome = answered(session, StudyInputs(patientScene.volume, segmenter="own"), make_patient()[1])
     slicer.mrmlScene.RemoveNode(organsOf(session, outcome))

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import slicer
+
 from CTGLIPSlicer.colour_scale import PALETTES, ColourScale, colourNode
 
 VALUES = np.linspace(0.0, 1.0, 501)

@@ -4,13 +4,13 @@ import time
 
 import numpy as np
 import pytest
-from CTGLIPSlicer import display
-from CTGLIPSlicer.display import DIMMED, GREY, DisplayOptions
-from CTGLIPSlicer.nodes_import import segmentationNodeFrom
 from display_rig import SCORES, answerOf, giveOddLooks, lesion, looks, ownColours, row
 
 from CTGLIPLib.geometry import Grid
 from CTGLIPLib.volume import Segmentation
+from CTGLIPSlicer import display
+from CTGLIPSlicer.display import DIMMED, GREY, DisplayOptions
+from CTGLIPSlicer.nodes_import import segmentationNodeFrom
 
 
 @pytest.fixture

@@ -2,11 +2,12 @@
 
 import pytest
 import slicer
+from display_rig import answerOf, giveOddLooks, lesion, looks, row
+
 from CTGLIPSlicer import display
 from CTGLIPSlicer.colour_scale import ColourScale
 from CTGLIPSlicer.display import DisplayOptions
 from CTGLIPSlicer.segment_look import Look, lookOf
-from display_rig import answerOf, giveOddLooks, lesion, looks, row
 
 
 @pytest.fixture

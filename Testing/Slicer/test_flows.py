@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import slicer
 import vtk
-from CTGLIPSlicer import ask_section
 from flow_rig import Flow, isAlive, shownColours, slicePositions
 from harness import study_nodes
 from panel_rig import FakeInstaller
 
 from CTGLIPLib.geometry import Grid
+from CTGLIPSlicer import ask_section
 
 
 @pytest.fixture

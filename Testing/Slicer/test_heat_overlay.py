@@ -5,14 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import slicer
-from CTGLIPSlicer import heat_overlay
-from CTGLIPSlicer.colour_scale import ColourScale
-from CTGLIPSlicer.nodes import exportStudy, volumeFromNode
 from harness.study_nodes import addVolume
 
 from CTGLIPLib.errors import GeometryError, InputError
 from CTGLIPLib.geometry import Grid, same_grid
 from CTGLIPLib.io import read_array, write_volume
+from CTGLIPSlicer import heat_overlay
+from CTGLIPSlicer.colour_scale import ColourScale
+from CTGLIPSlicer.nodes import exportStudy, volumeFromNode
 
 LOW, HIGH = -0.1, 0.3
 

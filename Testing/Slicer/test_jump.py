@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import slicer
-from CTGLIPSlicer.jump import jumpTo
 from harness.study_nodes import addVolume
 
 from CTGLIPLib.geometry import Grid
+from CTGLIPSlicer.jump import jumpTo
 
 PLACE = (-31.0, 12.5, 77.0)
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import slicer
+
 from CTGLIPSlicer.colour_scale import ColourScale
 from CTGLIPSlicer.legend import LINE_LETTERS, hideLegend, showLegend
 

@@ -228,9 +228,8 @@ def test_a_missing_extension_is_told_with_the_way_round(logic, patientScene):
 
 
 def test_an_extension_that_fails_leaves_no_node(logic, extension, patientScene, monkeypatch):
-    from CTGLIPSlicer.script_options import organsByExtension
-
     from CTGLIPLib.errors import DependencyError
+    from CTGLIPSlicer.script_options import organsByExtension
 
     def process(*_nodes, **_options):
         msg = "returned non-zero exit status 1"
@@ -267,10 +266,11 @@ def test_the_same_logic_serves_a_real_child_without_a_main_window(patientScene, 
 
 def test_a_batch_of_the_real_child_goes_on_after_a_failing_study_and_can_be_run_again(scene, tinyModel, tmp_path):
     pytest.importorskip("torch")
+    from patient import write_patient
+
     from CTGLIPSlicer.logic import ScriptLogic
     from CTGLIPSlicer.session import Session
     from CTGLIPSlicer.worker_client import WorkerProcess
-    from patient import write_patient
 
     for name in ("a", "c"):
         (tmp_path / "in" / name).mkdir(parents=True)

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import slicer
-from CTGLIPSlicer import nodes, nodes_layers
 from harness.study_nodes import addVolume
 from nodes_rig import SHAPE, gridOf, huVoxels, loaded, organs, renamed, underTransform
 
 from CTGLIPLib.errors import GeometryError, InputError
 from CTGLIPLib.io import read_volume
+from CTGLIPSlicer import nodes, nodes_layers
 
 
 @pytest.fixture

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import slicer
 import vtk
-from CTGLIPSlicer import nodes
 from harness.study_nodes import addVolume
 from nodes_rig import SHAPE, gridOf, huVoxels, organs
 
 from CTGLIPLib.errors import GeometryError, InputError
 from CTGLIPLib.geometry import Grid
 from CTGLIPLib.segmentation_io import resample_segmentation, write_segmentation
+from CTGLIPSlicer import nodes
 
 
 @pytest.fixture

@@ -5,12 +5,12 @@ import json
 import numpy as np
 import pytest
 import slicer
-from CTGLIPSlicer import nodes
 from harness.study_nodes import addVolume
 
 from CTGLIPLib.errors import GeometryError, InputError, LabelError
 from CTGLIPLib.geometry import Grid
 from CTGLIPLib.io import write_volume
+from CTGLIPSlicer import nodes
 
 GRID = Grid((12, 10, 8), np.diag([-2.0, -2.0, 3.0, 1.0]))
 SPLEEN, LIVER = 1, 5

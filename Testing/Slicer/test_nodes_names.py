@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from CTGLIPSlicer import nodes
-from CTGLIPSlicer.nodes_import import segmentationNodeFrom
 from harness.study_nodes import addVolume
 from nodes_rig import SHARED, gridOf, huVoxels, organs, renamed
 
 from CTGLIPLib.errors import LabelError
 from CTGLIPLib.segmentation_io import read_segmentation
+from CTGLIPSlicer import nodes
+from CTGLIPSlicer.nodes_import import segmentationNodeFrom
 
 
 @pytest.fixture

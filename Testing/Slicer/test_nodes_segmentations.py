@@ -6,9 +6,6 @@ import numpy as np
 import pytest
 import slicer
 import vtk
-from CTGLIPSlicer import nodes
-from CTGLIPSlicer.nodes_arrays import orientedImage
-from CTGLIPSlicer.nodes_import import segmentationNodeFrom
 from harness.study_nodes import addVolume
 from nodes_rig import (
     DIRECTIONS,
@@ -26,6 +23,9 @@ from CTGLIPLib.errors import GeometryError, LabelError
 from CTGLIPLib.geometry import Grid, same_grid
 from CTGLIPLib.segmentation_io import read_segmentation, resample_segmentation
 from CTGLIPLib.volume import Segmentation
+from CTGLIPSlicer import nodes
+from CTGLIPSlicer.nodes_arrays import orientedImage
+from CTGLIPSlicer.nodes_import import segmentationNodeFrom
 
 
 @pytest.fixture(params=list(DIRECTIONS))

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import slicer
 import vtk
-from CTGLIPSlicer import nodes
 from harness.study_nodes import addVolume
 from nodes_rig import DIRECTIONS, SHAPE, gridOf, huVoxels, read_array_of, sameInPatient, underTransform
 
 from CTGLIPLib.errors import GeometryError, InputError
 from CTGLIPLib.geometry import Grid, same_grid
 from CTGLIPLib.io import read_volume, write_volume
+from CTGLIPSlicer import nodes
 
 
 @pytest.fixture(params=list(DIRECTIONS))

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import slicer
+from panel_rig import made_up_result
+
 from CTGLIPSlicer import display, legend
 from CTGLIPSlicer.display import DisplayOptions
-from panel_rig import made_up_result
 
 CASES = {
     "chestScene": {"lung_lower_lobe_left": 0.95, "lung_lower_lobe_right": 0.3},

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 pytest.importorskip("slicer")
+from display_rig import answerOf
+
 from CTGLIPSlicer import display
 from CTGLIPSlicer.segment_look import Look, keepLooks, keptLooks
-from display_rig import answerOf
 
 
 @pytest.fixture

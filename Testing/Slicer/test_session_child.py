@@ -156,8 +156,9 @@ def test_a_model_that_is_not_there_is_told_in_the_childs_words(makeSession, stud
 def test_organs_that_the_child_found_enter_the_scene_once_and_further_questions_are_immediate(
     makeSession, study, tmp_path
 ):
-    from CTGLIPSlicer.answers import receive
     from patient import CONFIG, make_model
+
+    from CTGLIPSlicer.answers import receive
 
     organs = replace(CONFIG.model, segmentation_organs=("liver", "spleen"))
     model = make_model(tmp_path / "own", replace(CONFIG, model=organs)).folder

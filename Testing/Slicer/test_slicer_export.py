@@ -11,9 +11,8 @@ GIVEN = result(answer("fatty liver", organ("liver", 0.8)))
 
 
 def test_json_can_be_read_again(slicerApp, tmp_path):
-    from CTGLIPSlicer.export import exportResult
-
     from CTGLIPLib.result_reader import read_json
+    from CTGLIPSlicer.export import exportResult
 
     assert read_json(exportResult(GIVEN, tmp_path / "R.JSON")) == GIVEN
 
@@ -31,18 +30,16 @@ def test_csv_has_a_row_for_each_question_and_organ(slicerApp, tmp_path):
 
 
 def test_another_ending_is_refused_with_the_known_ones(slicerApp, tmp_path):
-    from CTGLIPSlicer.export import exportResult
-
     from CTGLIPLib.errors import InputError
+    from CTGLIPSlicer.export import exportResult
 
     with pytest.raises(InputError, match=r"written as .csv, .json, .html, .pdf, got r.xlsx"):
         exportResult(GIVEN, tmp_path / "r.xlsx")
 
 
 def test_a_folder_that_cannot_be_written_is_told(slicerApp, tmp_path):
-    from CTGLIPSlicer.export import exportResult
-
     from CTGLIPLib.errors import OutputError
+    from CTGLIPSlicer.export import exportResult
 
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="Could not write"):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import slicer
-from CTGLIPSlicer.worker_failure import Failure
 from panel_rig import PanelRig, made_up_result, wait_until
 from PySide6 import QtWidgets
+
+from CTGLIPSlicer.worker_failure import Failure
 
 QUESTIONS = {"fatty liver": {"liver": 0.8}, "kidney stone": {"kidney_right": 0.7, "kidney_left": 0.1}}
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from CTGLIPSlicer import ask_section
 from panel_rig import PanelRig, made_up_result, wait_until
+
+from CTGLIPSlicer import ask_section
 
 
 @pytest.fixture

@@ -36,6 +36,7 @@ def clicked():
 @pytest.fixture
 def table(scene, rows, clicked):
     import qt
+
     from CTGLIPSlicer.findings_table_widget import FindingsTable
 
     window = qt.QWidget()

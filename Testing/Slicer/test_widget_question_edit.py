@@ -14,8 +14,9 @@ def asked():
 
 @pytest.fixture
 def edit(scene, asked):
-    from CTGLIPSlicer.question_edit_widget import QuestionEdit
     from PySide6.QtTest import QTest
+
+    from CTGLIPSlicer.question_edit_widget import QuestionEdit
 
     edit = QuestionEdit(NAMES, lambda: asked.append(edit.plainText))
     edit.show()
