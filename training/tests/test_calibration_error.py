@@ -11,6 +11,7 @@ from sklearn.metrics import brier_score_loss
 
 from ctglip_training.evaluation.calibration import (
     expected_calibration_error,
+    pooled_calibration,
     reliability_bins,
     weighted_brier_score,
     weighted_calibration_error,
@@ -63,3 +64,13 @@ def test_an_empty_bin_is_nan_and_one_belongs_to_the_last():
     assert bins.cases.tolist() == [1] + [0] * 8 + [1]
     assert math.isnan(bins.mean_score[4])
     assert bins.share_positive[9] == 1.0
+
+
+def test_the_pooled_figures_equal_those_of_all_known_cells(rng):
+    scores = rng.random((40, 3))
+    truth, known = rng.random((40, 3)) < scores, rng.random((40, 3)) < 0.8
+    weights = rng.integers(0, 3, (5, 40)).astype(float)
+    cells = np.repeat(weights[:, :, None], 3, axis=2)[:, known]
+    error, brier = pooled_calibration(scores, truth, known, weights)
+    assert error == pytest.approx(weighted_calibration_error(scores[known], truth[known], cells))
+    assert brier == pytest.approx(weighted_brier_score(scores[known], truth[known], cells))

@@ -87,6 +87,26 @@ def weighted_brier_score(scores: np.ndarray, truth: np.ndarray, weights: np.ndar
     return _mean(weights @ (scores - truth) ** 2, weights)
 
 
+def pooled_calibration(
+    scores: np.ndarray, truth: np.ndarray, known: np.ndarray, weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Expected calibration error and Brier score of all known cells together, of each resampling.
+
+    Equal to the weighted figures over the cells, in one product: both are made of sums over a volume's cells.
+
+    Args:
+        scores: probabilities, shape (volume, finding).
+        truth: bool, shape (volume, finding).
+        known: bool, shape (volume, finding).
+        weights: shape (repeat, volume).
+    """
+    place = _bin_of(scores, BINS)
+    gaps = np.where(known, scores - truth, 0.0)
+    by_bin = np.stack([(gaps * (place == number)).sum(axis=1) for number in range(BINS)], axis=1)
+    cells = weights * known.sum(axis=1)
+    return _mean(np.abs(weights @ by_bin).sum(axis=1), cells), _mean(weights @ (gaps**2).sum(axis=1), cells)
+
+
 def _bin_of(scores: np.ndarray, bins: int) -> np.ndarray:
     return np.minimum((scores * bins).astype(int), bins - 1)
 

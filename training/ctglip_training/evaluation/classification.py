@@ -29,16 +29,15 @@ def weighted_auc(scores: np.ndarray, truth: np.ndarray, weights: np.ndarray) -> 
         truth: bool, shape (case,).
         weights: shape (repeat, case).
     """
-    if len(scores) == 0:
-        return np.full(len(weights), np.nan)
     order = np.argsort(scores, kind="stable")
-    ranked = scores[order]
-    starts = np.flatnonzero(np.concatenate([[True], ranked[1:] != ranked[:-1]]))
-    sorted_weights, sorted_truth = weights[:, order], truth[order]
-    positive = np.add.reduceat(sorted_weights * sorted_truth, starts, axis=1)
-    negative = np.add.reduceat(sorted_weights * ~sorted_truth, starts, axis=1)
-    below = np.cumsum(negative, axis=1) - negative / 2
-    return _share((positive * below).sum(axis=1), positive.sum(axis=1) * negative.sum(axis=1))
+    ranked, true = scores[order], truth[order]
+    negative = np.zeros((len(weights), len(scores) + 1))
+    np.cumsum(weights[:, order] * ~true, axis=1, out=negative[:, 1:])
+    positive = weights[:, order[true]]
+    first, beyond = (np.searchsorted(ranked, ranked[true], side=side) for side in ("left", "right"))
+    twice_below = negative[:, first] + negative[:, beyond]  # negatives of the same score count half
+    pairs = positive.sum(axis=1) * negative[:, -1]
+    return _share(np.einsum("rp,rp->r", positive, twice_below) / 2, pairs)
 
 
 @dataclass(frozen=True, eq=False)

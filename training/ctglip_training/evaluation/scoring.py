@@ -6,12 +6,16 @@ leaves its finding alone. Guard: test_scoring.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from ctglip_training.evaluation.calibration import weighted_brier_score, weighted_calibration_error
+from ctglip_training.evaluation.calibration import (
+    pooled_calibration,
+    weighted_brier_score,
+    weighted_calibration_error,
+)
 from ctglip_training.evaluation.classification import (
     CALL_FIGURES,
     Counts,
@@ -221,19 +225,17 @@ def _averages(
 
 
 def _pooled(cases: PairedCases, weights: np.ndarray, kind: ScoreKind) -> dict[str, np.ndarray]:
-    """Figures of all known cells together that need no threshold, in slices that keep memory small."""
+    """Figures of all known cells together that need no threshold, the AUC in slices that keep memory small."""
     order = np.argsort(cases.scores[cases.known])  # once: sorting what is sorted takes no time in every slice
     scores, truth = cases.scores[cases.known][order], cases.truth[cases.known][order]
     volume = np.nonzero(cases.known)[0][order]
-    figures: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]] = {"auc": weighted_auc}
-    if kind == "probability":
-        figures |= {"ece": weighted_calibration_error, "brier": weighted_brier_score}
     step = max(1, weights.size // len(scores))
-    slices = [weights[start : start + step] for start in range(0, len(weights), step)]
-    return {
-        name: np.concatenate([figure(scores, truth, some[:, volume]) for some in slices])
-        for name, figure in figures.items()
-    }
+    slices = (weights[start : start + step, volume] for start in range(0, len(weights), step))
+    figures = {"auc": np.concatenate([weighted_auc(scores, truth, some) for some in slices])}
+    if kind == "probability":
+        error, brier = pooled_calibration(cases.scores, cases.truth, cases.known, weights)
+        figures |= {"ece": error, "brier": brier}
+    return figures
 
 
 def _by_finding(
