@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ctglip_training.pairs.llm import LanguageModelEngine
 
-LISTED_FAILURES = 5
-
 
 def add_pairs_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the three commands to the parser of `ctglip-train`."""
@@ -72,7 +70,7 @@ def _pairs(options: argparse.Namespace) -> None:
     from ctglip_training.pairs.reports import ReportColumns, read_reports
     from ctglip_training.pairs.rules import RuleEngine
     from ctglip_training.pairs.spot_check import write_sheet
-    from ctglip_training.pairs.table import read_pairs, write_pairs
+    from ctglip_training.pairs.table import read_pairs, write_failures, write_pairs
 
     columns = ReportColumns(
         options.study_column, tuple(options.report_column), options.split_column, options.patient_column
@@ -90,10 +88,11 @@ def _pairs(options: argparse.Namespace) -> None:
     else:
         outcome = write_pairs(reports, RuleEngine(), options.out, _progress)
     lines.insert(0, f"{outcome.studies} reports, {outcome.pairs} pairs, {outcome.abnormal} of them abnormal")
+    listed = options.out.with_name(f"{options.out.stem}-failed.csv")
+    listed.unlink(missing_ok=True)  # of an earlier run
     if outcome.failed:
-        named = ", ".join(list(outcome.failed)[:LISTED_FAILURES])
-        reason = next(iter(outcome.failed.values()))
-        lines.append(f"{len(outcome.failed)} reports failed: {named} ... The first: {reason}")
+        write_failures(outcome.failed, listed)
+        lines.append(f"{len(outcome.failed)} reports could not be read and are left out: {listed}")
     if options.spot_check:
         count = write_sheet(read_pairs(options.out), options.spot_check, options.spot_check_count)
         lines.append(f"{count} pairs to be judged by a person: {options.spot_check}")

@@ -63,7 +63,8 @@ def test_a_language_model_reads_what_it_can_and_its_cost_is_told(reports, tmp_pa
         first = capsys.readouterr().out
         assert main(command) == 0
     assert "4 questions (2 repairs), 0 answers from the cache, 400 + 40 tokens, cost 0.80" in first
-    assert "1 reports failed: b" in first
+    assert "1 reports could not be read and are left out" in first
+    assert "b,The model gave 3 answers" in (tmp_path / "pairs-failed.csv").read_text(encoding="utf-8")
     assert "0 questions (2 repairs), 4 answers from the cache, 0 + 0 tokens, cost 0.00" in capsys.readouterr().out
     assert set(stub.keys) == {"Bearer secret"}
     assert len(stub.requests) == 4

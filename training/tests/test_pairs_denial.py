@@ -63,6 +63,7 @@ def test_a_plain_finding_is_certain():
         ("Contours are smooth, no lesion", True),
         ("A lesion was not observed", True),
         ("The aorta is wider than normal", False),
+        ("The trachea lies in the midline", True),
         ("The liver is large", False),
     ],
 )

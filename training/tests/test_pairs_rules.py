@@ -25,10 +25,10 @@ def brief(report):
         ("The liver and the spleen are normal.", [("liver", None, True), ("spleen", None, True)]),
         ("No stone or cyst in the kidneys.", [("kidney", "kidney_stone", True), ("kidney", "renal_cyst", True)]),
         (
-            "Calcified plaques in the aorta and coronary arteries.",
+            "Calcified coronary arteries and aorta.",
             [("heart", "coronary_calcification", False), ("aorta", "arterial_wall_calcification", False)],
         ),
-        ("The ascending aorta is wider than normal.", [("aorta", None, False)]),
+        ("The aortic arch is too wide.", [("aorta", None, False)]),
         ("The mediastinum could not be evaluated.", []),
         ("Follow-up is recommended.", []),
         ("", []),

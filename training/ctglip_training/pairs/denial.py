@@ -45,7 +45,7 @@ _UNCERTAIN = re.compile(
     re.I,
 )
 _NORMAL = re.compile(
-    r"\b(?:normal|natural|open|patent|preserved|unremarkable|intact|regular|homogeneous|clear|ordinary|usual|healthy"
+    r"\b(?:normal|natural|open|patent|preserved|unremarkable|intact|regular|homogeneous|clear|ordinary|usual|healthy|midline"
     r"|no (?:feature|pathology|abnormalit\w+|finding)s?)\b",
     re.I,
 )

@@ -6,6 +6,7 @@ training/tests/test_pairs_table.py.
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -82,6 +83,16 @@ def write_pairs(
                     pairs, abnormal = pairs + 1, abnormal + (not said.normal)
             tell(progress, "reading reports", done, len(reports))
     return Outcome(len(reports) - len(failed), pairs, abnormal, failed)
+
+
+def write_failures(failed: dict[str, str], out: Path) -> None:
+    """Write which reports could not be read, and why, as CSV.
+
+    Raises:
+        OutputError: if it cannot be written.
+    """
+    with whole_file(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+        csv.writer(stream).writerows([("study", "reason"), *failed.items()])
 
 
 def read_pairs(path: Path) -> list[PairRow]:
