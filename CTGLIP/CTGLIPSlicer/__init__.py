@@ -11,7 +11,7 @@ Scripts: `logic`, its `script_options`; `self_test` runs in Slicer.
 
 Asking: `session` (a request at a time; `session_types`, `states`, `descriptions`) asks the child process through
 `worker_client` (`process_tree` ends it, `worker_failure` words why it failed); `study_store` keeps the files of
-studies; `answers` puts an answer into the scene.
+studies (`temporary_folders`); `answers` puts an answer into the scene.
 
 The scene, read and written: `nodes` is the front of `nodes_read`, `nodes_arrays` (IJK to RAS), `nodes_layers`,
 `nodes_labelmap`, `nodes_export`, `nodes_import` and `organ_segments` (which organ a segment is).

@@ -13,6 +13,7 @@ from typing import Protocol
 import slicer
 
 from CTGLIPSlicer.session_types import StudyInputs
+from CTGLIPSlicer.temporary_folders import newFolder
 
 MOST_STUDIES = 4
 """Studies whose files are kept; the one not asked for longest goes first."""
@@ -153,7 +154,7 @@ class StudyStore:
         """
         key = self._key(inputs)  # of the beginning: what changes meanwhile is another study
         if self._folder is None:
-            self._folder = Path(tempfile.mkdtemp(prefix="ctglip-", dir=slicer.app.temporaryPath))
+            self._folder = newFolder(Path(slicer.app.temporaryPath))
             self._removeFolder = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         folder = Path(tempfile.mkdtemp(prefix="study-", dir=self._folder))
         try:

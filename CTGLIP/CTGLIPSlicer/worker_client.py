@@ -30,6 +30,7 @@ from types import NoneType
 from typing import Protocol
 
 from CTGLIPSlicer.process_tree import killTree
+from CTGLIPSlicer.temporary_folders import newFolder
 from CTGLIPSlicer.worker_failure import (
     Failure,
     failureOfExit,
@@ -166,7 +167,7 @@ class WorkerProcess:
 
     def _makeFolder(self) -> None:
         """A folder for the child's log and temporary files; short names, for sockets may lie there (104 letters)."""
-        folder = Path(tempfile.mkdtemp(prefix="ctglip-"))
+        folder = newFolder(Path(tempfile.gettempdir()))
         self._removeFolder = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         self._log, self._temporary = folder / "log.txt", folder / "t"
         self._temporary.mkdir()
