@@ -57,7 +57,9 @@ def test_without_resamplings_there_is_no_interval():
     alone = estimate(np.array([0.25]))
     assert alone.value == 0.25
     assert math.isnan(alone.low)
-    assert str(Estimate(0.5, 0.25, 0.75)) == "0.500 (0.250-0.750)"
+    assert [str(found) for found in (Estimate(0.5, 0.25, 0.75), alone, Estimate(math.nan, math.nan, math.nan))] == [
+        "0.500 (0.250-0.750)", "0.250", "-",
+    ]  # fmt: skip
 
 
 def test_fewer_resamplings_than_none_are_refused():

@@ -8,6 +8,7 @@ Guard: test_intervals.py holds the weights against a loop that draws the cases t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -30,7 +31,10 @@ class Estimate:
     high: float
 
     def __str__(self) -> str:
-        return f"{self.value:.3f} ({self.low:.3f}-{self.high:.3f})"
+        """For example 0.812 (0.790-0.834); without an interval the figure alone, - for a figure that is none."""
+        if math.isnan(self.value):
+            return "-"
+        return f"{self.value:.3f}" + ("" if math.isnan(self.low) else f" ({self.low:.3f}-{self.high:.3f})")
 
 
 def resampled_weights(groups: np.ndarray, repeats: int = REPEATS, seed: int = 0) -> Iterator[np.ndarray]:

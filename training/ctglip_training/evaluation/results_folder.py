@@ -230,9 +230,7 @@ def _row(*cells: object) -> str:
 
 
 def _words(found: Estimate | None) -> str:
-    if found is None or math.isnan(found.value):
-        return "-"
-    return f"{found.value:.3f}" if math.isnan(found.low) else str(found)
+    return "-" if found is None else str(found)
 
 
 def _percent(found: Estimate | None) -> str:
@@ -249,8 +247,9 @@ def _cell(value: float) -> str | float:
 def summary_line(outcome: Outcome, folder: Path) -> str:
     """What the command prints."""
     mean = outcome.scores.averages["macro"]["auc"]
+    measured = sum(bool(finding.positives and finding.negatives) for finding in outcome.scores.findings)
     lines: Sequence[str] = [
-        f"mean AUC {mean} over {len(outcome.scores.findings)} findings, {outcome.scores.volumes} volumes of "
+        f"mean AUC {mean} over {measured} findings, {outcome.scores.volumes} volumes of "
         f"{outcome.scores.patients} patients ({outcome.protocol.name}); written to {folder}",
         *outcome.warnings,
     ]
