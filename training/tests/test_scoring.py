@@ -171,3 +171,33 @@ def test_a_perfect_model_has_a_crg_of_one(cases):
 def test_scoring_can_be_stopped(cases):
     with pytest.raises(Cancelled, match="Cancelled while resampling patients"):
         score(cases, RULES, progress=lambda *_: False)
+
+
+def test_ct_rates_means_equal_a_direct_computation_by_each_published_protocol(cases):
+    """CT-CLIP and fVLM: 100 steps, calls above the step. RadFinder: Youden, calls from the threshold on."""
+    found = score(cases, RULES).averages["macro"]
+    corner, youden = [], []
+    for scores, truth in zip(cases.scores.T, cases.truth.T, strict=True):
+        steps = np.linspace(0, 1, 100)
+        distance = [math.hypot(1 - (scores > s)[truth].mean(), (scores > s)[~truth].mean()) for s in steps]
+        calls = scores > steps[max(n for n in range(100) if distance[n] == min(distance))]
+        corner.append(
+            (
+                metrics.precision_score(truth, calls),
+                metrics.accuracy_score(truth, calls),
+                metrics.f1_score(truth, calls, average="weighted"),
+            )
+        )
+        fpr, tpr, levels = metrics.roc_curve(truth, scores)
+        calls = scores >= levels[np.argmax(tpr - fpr)]
+        youden.append(
+            (
+                metrics.balanced_accuracy_score(truth, calls),
+                metrics.f1_score(truth, calls, average="weighted"),
+            )
+        )
+    names = ("ppv", "accuracy", "two_class_f1")
+    ours = [found[f"closest-corner-grid: {name}"].value for name in names]
+    assert ours == pytest.approx(np.mean(corner, axis=0).tolist(), abs=1e-12)
+    ours = [found[f"youden: {name}"].value for name in ("balanced_accuracy", "two_class_f1")]
+    assert ours == pytest.approx(np.mean(youden, axis=0).tolist(), abs=1e-12)
