@@ -29,6 +29,7 @@ class StudyRequest:
         model: name or folder.
         text_encoder_folder: where the text encoder's files lie, instead of the hub.
         name: what results call the scan; None = the file's name.
+        segmentation_name: what results call the given organs; None = the file's name.
         organs_path: where organs that the worker found are written (.seg.nrrd); None = nowhere.
 
     Raises:
@@ -43,6 +44,7 @@ class StudyRequest:
     device: str = "auto"
     text_encoder_folder: Path | None = None
     name: str | None = None
+    segmentation_name: str | None = None
     organs_path: Path | None = None
 
     def __post_init__(self) -> None:

@@ -73,7 +73,7 @@ class Studies:
         organs_path = self._write_organs(kept, request, predictor) if request.segmentation is None else None
         while len({id(other) for other in self._kept.values()}) > KEPT:
             del self._kept[next(iter(self._kept))]
-        return OpenStudy(predictor, _named(kept, request.name), organs_path)
+        return OpenStudy(predictor, _named(kept, request), organs_path)
 
     def predictor(self, request: StudyRequest) -> Predictor:
         """The model that is asked for; the last one stays loaded until its files change.
@@ -145,8 +145,12 @@ def _model_stamp(predictor: Predictor) -> tuple[Stamp, Stamp]:
     return _stamp(folder / WEIGHTS), _stamp(folder / CONFIG)
 
 
-def _named(kept: _Kept, name: str | None) -> Study:
-    """The study under the name that its results shall show."""
-    shown = (name or kept.file_name).replace("/", "_").replace("\\", "_")
+def _named(kept: _Kept, request: StudyRequest) -> Study:
+    """The study under the names that its results shall show."""
+    shown = (request.name or kept.file_name).replace("/", "_").replace("\\", "_")
     embedding = kept.study.embedding
-    return replace(kept.study, embedding=replace(embedding, study=replace(embedding.study, name=shown)))
+    embedding = replace(embedding, study=replace(embedding.study, name=shown))
+    if request.segmentation is not None and request.segmentation_name:
+        source = f"segmentation {request.segmentation_name}"
+        embedding = replace(embedding, segmentation=replace(embedding.segmentation, source=source))
+    return replace(kept.study, embedding=embedding)

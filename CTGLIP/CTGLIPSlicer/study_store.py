@@ -84,6 +84,7 @@ class StudyRecord:
             "device": inputs.device,
             "text_encoder_folder": inputs.textEncoderFolder or None,
             "name": studyName(inputs.volumeNode),
+            "segmentation_name": inputs.segmentationNode.GetName() if segmentation and not self.hasOrgans else None,
             "organs_path": str(self.organs) if segmentation is None else None,
         }
 

@@ -111,9 +111,12 @@ def test_a_question_is_answered_and_a_second_one_at_once(worker, study):
     assert [(answer.text, answer.answer) for answer in findings.queries][1] == ("left kidney", "found")
     assert (result["organs"], findings.study.name) == (None, "ct.nii.gz")
     assert result["warnings"] == list(findings.study.warnings)
-    second = worker.answer("ask", study=study | {"name": "A / B"}, texts=["fatty liver", "spleen"])["result"]
+    second = worker.answer(
+        "ask", study=study | {"name": "A / B", "segmentation_name": "C"}, texts=["fatty liver", "spleen"]
+    )["result"]
     assert second["seconds"] < max(0.2, result["seconds"] / 4)
     assert second["findings"]["study"]["name"] == "A _ B"
+    assert second["findings"]["segmentation"]["source"] == "segmentation C"
     assert second["findings"]["queries"][0] == result["findings"]["queries"][0]
 
 

@@ -69,7 +69,9 @@ def test_another_model_reads_the_same_files(store, fakes):
 
 
 def test_the_request_has_all_that_the_child_needs(store, fakes):
-    asked = inputs(fakes.add("v1", "a/b\\c"), fakes.add("s1"), model="m", device="cpu", textEncoderFolder="/texts")
+    asked = inputs(
+        fakes.add("v1", "a/b\\c"), fakes.add("s1", "my organs"), model="m", device="cpu", textEncoderFolder="/texts"
+    )
     record = add(store, asked)
     assert record.request(asked) == {
         "ct": str(record.folder / "ct.nii"),
@@ -80,6 +82,7 @@ def test_the_request_has_all_that_the_child_needs(store, fakes):
         "device": "cpu",
         "text_encoder_folder": "/texts",
         "name": "a_b_c",
+        "segmentation_name": "my organs",
         "organs_path": None,
     }
 
