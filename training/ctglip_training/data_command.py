@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ctglip_training.data.study import Study
+from ctglip_training.data.study import NO_CORRECTIONS, Study
 from CTGLIPLib.errors import InputError
 
 
@@ -79,7 +79,7 @@ def _having(studies: Sequence[Study]) -> dict[str, int]:
         "masks": sum(bool(study.masks) for study in studies),
         "a report": sum(bool(study.report or study.report_file or study.regions) for study in studies),
         "labels": sum(bool(study.labels) for study in studies),
-        "corrections": sum(bool(study.corrections.to_json()) for study in studies),
+        "corrections": sum(study.corrections != NO_CORRECTIONS for study in studies),
         "a reason to leave them out": sum(bool(study.exclude) for study in studies),
     }
 

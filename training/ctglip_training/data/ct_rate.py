@@ -21,7 +21,6 @@ from ctglip_training.data.layout import (
     Reading,
     find_tables,
     fit,
-    is_image,
     not_on_disk,
     relative,
     require_studies,
@@ -196,14 +195,11 @@ def _why_excluded(name: str, tables: Tables) -> str:
 
 def _volume_paths(root: Path, masks: bool = False, first_only: bool = False) -> Iterator[Path]:
     for folder, files in walk(root):
-        in_masks = any(MASK_FOLDER.search(part) for part in folder.relative_to(root).parts)
-        if in_masks != masks:
-            continue
-        for name in files:
-            if is_image(name, (".nii.gz",)) and VOLUME_NAME.fullmatch(name):
-                yield folder / name
-                if first_only:
-                    return
+        found = [name for name in files if VOLUME_NAME.fullmatch(name)]
+        if found and any(MASK_FOLDER.search(part) for part in folder.relative_to(root).parts) == masks:
+            yield from (folder / name for name in found)
+            if first_only:
+                return
 
 
 def _all_fixed(root: Path) -> bool:

@@ -8,6 +8,7 @@ Of the 84 x 52 labels a study keeps every abnormality as 1 or 0, and "abnormalit
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from ctglip_training.data.layout import (
@@ -22,7 +23,7 @@ from ctglip_training.data.layout import (
     walk,
 )
 from ctglip_training.data.study import Corrections, Split, Study
-from ctglip_training.data.tables import Row, cell, labels_in, read_table
+from ctglip_training.data.tables import Row, cell, iterate_table, labels_in
 from CTGLIPLib.progress import ProgressCallback, report
 
 EXAMPLE = "trn00001.npz"
@@ -48,7 +49,7 @@ def read(root: Path, progress: ProgressCallback | None = None) -> Reading:
     Raises:
         InputError: if a table is broken, or there is no volume.
     """
-    labels = {name: row for path in find_tables(root, LABELS) for name, row in _rows(path)}
+    labels = {name: _labels(row) for path in find_tables(root, LABELS) for name, row in _rows(path)}
     patients = {name: cell(row, "MRN_DEID", "MRN") for path in find_tables(root, PATIENTS) for name, row in _rows(path)}
     volumes = _volumes(root)
     studies = []
@@ -60,7 +61,7 @@ def read(root: Path, progress: ProgressCallback | None = None) -> Reading:
                 patient=patients.get(name) or name,
                 volume=relative(path, root),
                 layout="rad-chest-ct",
-                labels=_labels(labels.get(name, {})),
+                labels=labels.get(name, {}),
                 split=SPLITS[name[:3]],
                 corrections=CORRECTIONS,
             )
@@ -82,9 +83,11 @@ def _labels(row: Row) -> dict[str, float]:
     return found
 
 
-def _rows(path: Path) -> list[tuple[str, Row]]:
-    rows = read_table(path)
-    return [(name.removesuffix(".npz"), row) for row in rows if (name := cell(row, *ID_COLUMNS))]
+def _rows(path: Path) -> Iterator[tuple[str, Row]]:
+    for row in iterate_table(path):
+        name = cell(row, *ID_COLUMNS)
+        if name:
+            yield name.removesuffix(".npz"), row
 
 
 def _volumes(root: Path, first_only: bool = False) -> dict[str, Path]:

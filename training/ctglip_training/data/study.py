@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Literal, cast, get_args
 
 import numpy as np
@@ -113,7 +113,7 @@ class Corrections:
 
     def to_json(self) -> str:
         """The corrections that differ from none, as JSON; empty where there are none."""
-        changed = {key: value for key, value in asdict(self).items() if value != getattr(NO_CORRECTIONS, key)}
+        changed = {key: value for key, value in vars(self).items() if value != getattr(NO_CORRECTIONS, key)}
         return json.dumps(changed) if changed else ""
 
     @staticmethod

@@ -11,6 +11,7 @@ import csv
 import re
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -33,23 +34,28 @@ def read_table(path: Path, required: Sequence[str] = (), delimiter: str = ",") -
     Raises:
         InputError: if the file is missing, broken, or lacks a required column.
     """
+    return list(iterate_table(path, required, delimiter))
+
+
+def iterate_table(path: Path, required: Sequence[str] = (), delimiter: str = ",") -> Iterator[Row]:
+    """As `read_table`, a row at a time: a table of thousands of columns does not fit in memory as rows.
+
+    Raises:
+        InputError: if the file is missing, broken, or lacks a required column.
+    """
     try:
         if path.suffix.lower() == ".xlsx":
             titles, rows = _read_workbook(path)
+            _require_titles(titles, required, path)
+            yield from rows
         else:
-            titles, rows = _read_text(path, "\t" if path.suffix.lower() == ".tsv" else delimiter)
+            yield from _text_rows(path, required, "\t" if path.suffix.lower() == ".tsv" else delimiter)
     except (OSError, UnicodeDecodeError, csv.Error, zipfile.BadZipFile, KeyError, ValueError) as error:
         msg = f"The table {path} cannot be read ({error}). Download or export it again."
         raise InputError(msg) from error
-    folded_titles = {folded_title(title) for title in titles}
-    missing = [title for title in required if folded_title(title) not in folded_titles]
-    if missing:
-        shown = ", ".join(titles[:12]) + (f" and {len(titles) - 12} more" if len(titles) > 12 else "")
-        msg = f"{path} must have the columns {', '.join(missing)}, got {shown or 'none'}. Is this the right table?"
-        raise InputError(msg)
-    return rows
 
 
+@lru_cache(maxsize=1 << 14)
 def folded_title(title: str) -> str:
     """A column's title in lower case, without spaces, dashes and underscores."""
     return re.sub(r"[\s_\-]+", "", title).lower()
@@ -57,12 +63,11 @@ def folded_title(title: str) -> str:
 
 def cell(row: Mapping[str, str], *titles: str) -> str:
     """The text under the first of the titles that the row has something under; "" where there is none."""
-    wanted = [folded_title(title) for title in titles]
-    by_title = {folded_title(title): value for title, value in row.items()}
-    for title in wanted:
-        value = (by_title.get(title) or "").strip()
-        if value.lower() not in NOT_GIVEN:
-            return value
+    for wanted in titles:
+        key = wanted if wanted in row else next((t for t in row if folded_title(t) == folded_title(wanted)), None)
+        value = row[key] if key is not None else ""
+        if value.strip().lower() not in NOT_GIVEN:
+            return value.strip()
     return ""
 
 
@@ -95,15 +100,25 @@ def labels_in(row: Mapping[str, str], leave_out: Sequence[str]) -> dict[str, flo
     return {title.strip(): value for title, value in found.items() if value in {0.0, 1.0} and value is not None}
 
 
-def _read_text(path: Path, delimiter: str) -> tuple[list[str], list[Row]]:
+def _text_rows(path: Path, required: Sequence[str], delimiter: str) -> Iterator[Row]:
     previous = csv.field_size_limit(LONGEST_CELL)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, delimiter=delimiter)
-            rows = [{key: value or "" for key, value in row.items() if key is not None} for row in reader]
-            return list(reader.fieldnames or ()), rows
+            _require_titles(reader.fieldnames or (), required, path)
+            for row in reader:
+                yield {key: value or "" for key, value in row.items() if key is not None}
     finally:
         csv.field_size_limit(previous)
+
+
+def _require_titles(titles: Sequence[str], required: Sequence[str], path: Path) -> None:
+    folded_titles = {folded_title(title) for title in titles}
+    missing = [title for title in required if folded_title(title) not in folded_titles]
+    if missing:
+        shown = ", ".join(titles[:12]) + (f" and {len(titles) - 12} more" if len(titles) > 12 else "")
+        msg = f"{path} must have the columns {', '.join(missing)}, got {shown or 'none'}. Is this the right table?"
+        raise InputError(msg)
 
 
 def _read_workbook(path: Path) -> tuple[list[str], list[Row]]:
