@@ -6,10 +6,12 @@ import json
 import shutil
 import subprocess
 import sys
+import zipfile
 
 import pytest
 from data_sets import write_csv, write_xlsx
 
+from ctglip_training.data import layout
 from ctglip_training.data.manifest import Manifest, read_manifest, write_manifest
 from ctglip_training.data.study import Corrections, Study, directions_of, split_named
 from ctglip_training.data.tables import cell, labels_in, read_table
@@ -159,3 +161,33 @@ def test_corrections_that_change_nothing_are_an_empty_cell():
 def test_reading_a_manifest_needs_no_torch():
     code = "import sys, ctglip_training.data.check, ctglip_training.data.layouts; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
+
+
+def test_tables_are_not_sought_among_thousands_of_studies(tmp_path, monkeypatch):
+    monkeypatch.setattr(layout, "MOST_TABLE_FOLDERS", 3)
+    for name in ("dataset/metadata", "dataset/tables", *(f"studies/s{n}" for n in range(4))):
+        write_csv(tmp_path / name / "t.csv", [{"a": 1}])
+    found = [path.parent.name for path in layout.find_tables(tmp_path, ("t.csv",))]
+    assert found == ["metadata", "tables"]
+
+
+def test_a_workbook_without_a_sheet_or_with_a_broken_one_is_refused(tmp_path):
+    for name, content in (("none", {}), ("broken", {"xl/worksheets/sheet1.xml": "<worksheet>"})):
+        with zipfile.ZipFile(tmp_path / f"{name}.xlsx", "w") as book:
+            for part, text in content.items():
+                book.writestr(part, text)
+        with pytest.raises(InputError, match=f"{name}.xlsx cannot be read"):
+            read_table(tmp_path / f"{name}.xlsx")
+
+
+def test_cells_written_in_place_and_escaped_characters_are_read(tmp_path):
+    space = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
+    rows = (
+        '<row r="1"><c r="A1" t="inlineStr"><is><t>study id</t></is></c><c r="C1" t="s"><v>0</v></c></row>'
+        '<row r="2"><c r="A2" t="inlineStr"><is><t>A</t></is></c><c r="C2" t="s"><v>1</v></c></row>'
+    )
+    with zipfile.ZipFile(tmp_path / "t.xlsx", "w") as book:
+        book.writestr("xl/worksheets/sheet1.xml", f"<worksheet {space}><sheetData>{rows}</sheetData></worksheet>")
+        texts = "<si><t>Findings</t></si><si><r><t>two </t></r><r><t>parts_x000D_</t></r></si>"
+        book.writestr("xl/sharedStrings.xml", f"<sst {space}>{texts}</sst>")
+    assert read_table(tmp_path / "t.xlsx") == [{"study id": "A", "Findings": "two parts\r"}]
