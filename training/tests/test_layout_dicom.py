@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 from data_sets import ct, make_dicom, make_merlin, make_msd, write_ct, write_dicom
 
+from ctglip_training.data.check_study import examine
 from ctglip_training.data.layouts import LAYOUTS, detect_layout, layout_named, read_layout
 from ctglip_training.data.manifest import Manifest, write_manifest
-from ctglip_training.data.volumes import read_study_volume
+from ctglip_training.data.study import Study
+from ctglip_training.data.volumes import read_study_grid, read_study_volume
 from CTGLIPLib.errors import Cancelled, ConfigError, InputError
+from CTGLIPLib.geometry import same_grid
 
 
 def test_every_ct_series_is_a_study(tmp_path):
@@ -25,6 +28,26 @@ def test_the_series_that_is_meant_is_read(tmp_path):
     studies = read_layout(make_dicom(tmp_path))[1].studies
     volume = read_study_volume(Manifest(tmp_path, studies), studies[1])
     assert np.array_equal(volume.array, ct(2))
+
+
+def test_the_headers_of_a_series_give_the_grid_that_its_voxels_have(tmp_path):
+    studies = read_layout(make_dicom(tmp_path))[1].studies
+    manifest = Manifest(tmp_path, studies)
+    for study in studies:
+        assert same_grid(read_study_grid(manifest, study), read_study_volume(manifest, study).grid)
+
+
+def test_a_series_that_lacks_a_slice_is_found_by_its_headers(tmp_path):
+    study = read_layout(make_dicom(tmp_path))[1].studies[-1]
+    (tmp_path / "two" / "b" / "4_010.dcm").unlink()
+    problems = examine(Manifest(tmp_path, ()), study, header_only=True).problems
+    assert "lacks 1 of its slices" in problems[0].message
+
+
+def test_the_real_series_has_the_grid_of_its_headers(data_folder):
+    series = Study(id="real", patient="p", volume="dicom_example/dicom", layout="dicom")
+    manifest = Manifest(data_folder, ())
+    assert same_grid(read_study_grid(manifest, series), read_study_volume(manifest, series).grid)
 
 
 def test_the_manifest_does_not_hold_the_patients_number(tmp_path):

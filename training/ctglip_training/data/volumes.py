@@ -16,8 +16,10 @@ import numpy as np
 
 from ctglip_training.data.layout import NIFTI_ENDINGS, is_image
 from ctglip_training.data.manifest import Manifest
-from ctglip_training.data.study import Study
+from ctglip_training.data.study import Corrections, Study, triple
 from CTGLIPLib.checks import check_hu, require_right_angles
+from CTGLIPLib.dicom import list_series
+from CTGLIPLib.dicom_slices import ordered_slices
 from CTGLIPLib.errors import GeometryError, InputError
 from CTGLIPLib.geometry import Grid
 from CTGLIPLib.io import read_array, read_volume
@@ -74,6 +76,8 @@ def read_study_grid(manifest: Manifest, study: Study) -> Grid | None:
     """
     path = manifest.path(study.volume)
     _require_there(path)
+    if path.is_dir():
+        return _series_grid(path, study)
     if not is_image(path.name, NIFTI_ENDINGS):
         return None
     try:
@@ -86,6 +90,19 @@ def read_study_grid(manifest: Manifest, study: Study) -> Grid | None:
     grid = study.corrections.grid(shape, stored)
     require_right_angles(grid, str(path))
     return grid
+
+
+def _series_grid(folder: Path, study: Study) -> Grid | None:
+    """The grid of a DICOM series from its slices' headers; None where it is one multi-frame file."""
+    found = [s for s in list_series(folder) if study.series in {"", s.uid, str(s.number)} and s.is_ct_volume]
+    if len(found) != 1 or any(image.frames > 1 for image in found[0].slices):
+        return None
+    slices, _ = ordered_slices(found[0].slices, f"DICOM series {found[0].number} of {folder}")
+    first, spacing = slices[0], found[0].spacing_mm
+    if spacing is None or first.position_mm is None:
+        return None
+    header = Corrections(1.0, 0.0, spacing, triple(first.position_mm), first.directions)
+    return header.grid((int(first.layout[0]), int(first.layout[1]), len(slices)), None)
 
 
 def _read_stored(path: Path, study: Study) -> tuple[np.ndarray, Grid | None]:
