@@ -20,8 +20,6 @@ from CTGLIPSlicer.worker_failure import Failure
 MOST_SETS = 20
 MOST_CHARACTERS_OF_A_SET = 60
 ERROR_COLOUR = "#d32f2f"
-DOUBLE_CLICK_S = 0.5
-"""So soon after Ask the button does not cancel: that is the second half of a double click."""
 
 
 class AskSection:
@@ -32,6 +30,9 @@ class AskSection:
         onAsk: called when the user asks.
         onCancel: called when the user cancels.
     """
+
+    doubleClickS = 0.5
+    """So soon after Ask the button does not cancel: that is the second half of a double click."""
 
     def __init__(self, ui: SimpleNamespace, onAsk: Callable[[], None], onCancel: Callable[[], None]) -> None:
         self._ui = ui
@@ -159,7 +160,7 @@ class AskSection:
         if not self._state.isBusy:
             self._askedAt = time.monotonic()
             self._onAsk()
-        elif time.monotonic() - self._askedAt > DOUBLE_CLICK_S:
+        elif time.monotonic() - self._askedAt > self.doubleClickS:
             self._onCancel()
 
     def _onDetails(self, shown: bool) -> None:

@@ -163,6 +163,7 @@ class PanelRig:
         self.window = slicer.qMRMLWidget()
         self.window.setLayout(qt.QVBoxLayout())
         self.panel = CTGLIPPanel(self.window, session=self.session, installer=self.installer)
+        self.panel.ask.doubleClickS = 0.0  # tests click faster than people
         self.ui = self.panel.ui
         self.window.setFixedWidth(400)
         self.window.resize(400, 1400)

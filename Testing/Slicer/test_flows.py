@@ -15,14 +15,12 @@ from harness import study_nodes
 from panel_rig import FakeInstaller
 
 from CTGLIPLib.geometry import Grid
-from CTGLIPSlicer import ask_section
 
 
 @pytest.fixture
 def flow(scene, views, tinyModel, tmp_path, monkeypatch):
     """The module with random weights and an installer that has everything."""
     monkeypatch.setenv("CTGLIP_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(ask_section, "DOUBLE_CLICK_S", 0.0)  # tests click faster than people
     opened = Flow(tinyModel, FakeInstaller())
     yield opened
     opened.close()

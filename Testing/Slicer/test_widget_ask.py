@@ -5,12 +5,11 @@ from __future__ import annotations
 import pytest
 from panel_rig import PanelRig, made_up_result, wait_until
 
-from CTGLIPSlicer import ask_section
+from CTGLIPSlicer.ask_section import AskSection
 
 
 @pytest.fixture
-def rig(patientScene, monkeypatch):
-    monkeypatch.setattr(ask_section, "DOUBLE_CLICK_S", 0.0)  # tests click faster than people
+def rig(patientScene):
     rig = PanelRig()
     rig.study = patientScene
     rig.enter()
@@ -80,11 +79,11 @@ def test_ask_becomes_cancel_with_progress_and_ask_again(rig, result):
     assert "Not in the organ vocabulary, asked as open vocabulary: livertumor1." in rig.ui.askStatusLabel.text
 
 
-def test_a_double_click_asks_and_does_not_cancel(rig, result, monkeypatch):
+def test_a_double_click_asks_and_does_not_cancel(rig, result):
     from PySide6 import QtCore
     from PySide6.QtTest import QTest
 
-    monkeypatch.setattr(ask_section, "DOUBLE_CLICK_S", 0.5)
+    rig.panel.ask.doubleClickS = AskSection.doubleClickS
     rig.panel.ask.edit.plainText = "fatty liver"
     for _ in range(2):
         QTest.mouseClick(rig.ui.askButton, QtCore.Qt.LeftButton)
