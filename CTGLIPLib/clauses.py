@@ -106,18 +106,22 @@ def _joint_of(gap: str) -> str:
 
 
 def _is_inside(words: Sequence[Token], index: int, protected: Sequence[tuple[int, int]]) -> bool:
-    """Whether the conjunction stands between two sides, or within an organ's name."""
+    """Whether the conjunction stands between two sides, or within a name."""
     sides = 0 < index < len(words) - 1 and {words[index - 1].word, words[index + 1].word} <= {"left", "right"}
     return sides or any(start <= words[index].start < end for start, end in protected)
 
 
 def _named_with_and(text: str) -> list[tuple[int, int]]:
-    """Where organs are whose very name has an "and" ("portal vein and splenic vein")."""
-    return [
-        (start, end)
-        for organs, start, end in match_organs(text)
-        if " and " in text[start:end].lower() and any(" and " in organ.readable for organ in organs)
+    """Where names stand that have an "and" ("portal vein and splenic vein", "true and false lumen")."""
+    organs = [
+        (start, end) for organs, start, end in match_organs(text) if any(" and " in organ.readable for organ in organs)
     ]
+    findings = [
+        (start, end)
+        for finding, start, end in match_abnormalities(text)
+        if any(" and " in name for name in (finding.name, *finding.synonyms))
+    ]
+    return [(start, end) for start, end in organs + findings if " and " in text[start:end].lower()]
 
 
 def _with_sides_joined(clauses: Sequence[Clause]) -> list[Clause]:

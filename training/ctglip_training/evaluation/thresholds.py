@@ -16,7 +16,7 @@ GRID_POINTS = 100
 
 def equal_similarity() -> float:
     """The threshold on similarity margins that calls what is nearer to the finding's prompt than to the normal one."""
-    return float(np.nextafter(0.0, 1.0))
+    return float(np.finfo(np.float64).tiny)  # the smallest number that a processor set to flush denormals keeps
 
 
 def equal_probability() -> float:
