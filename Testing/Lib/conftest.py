@@ -11,7 +11,7 @@ import pytest
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
-settings.register_profile("ctglip", deadline=None)  # a loaded machine is no failure
+settings.register_profile("ctglip", deadline=None, derandomize=True)  # no failure by load or luck
 settings.load_profile("ctglip")
 install_import_hook(["CTGLIPLib"], "beartype.beartype")
 
