@@ -16,6 +16,8 @@ import math
 import re
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
@@ -69,17 +71,45 @@ def read_nifti(path: Path) -> tuple[np.ndarray, Grid, list[str]]:
         InputError: if the file is not NIfTI, truncated, corrupt, not 3-D, or holds colours or complex numbers.
         GeometryError: if the header gives no usable position and orientation.
     """
+    with _opened(path) as (file, header, shape):
+        grid, warnings = _grid(header, shape, path)
+        stored = _read_voxels(file, header, shape, path)
+    return _scaled(stored, header.scale), grid, warnings
+
+
+def read_nifti_shape(path: Path) -> tuple[int, int, int]:
+    """The shape (i, j, k) by the header alone; raises InputError as `read_nifti`."""
+    with _opened(path) as (_, _, shape):
+        return shape
+
+
+def read_nifti_grid(path: Path) -> Grid:
+    """The grid by the header alone; raises as `read_nifti`."""
+    with _opened(path) as (_, header, shape):
+        return _grid(header, shape, path)[0]
+
+
+def read_nifti_voxels(path: Path) -> np.ndarray:
+    """The array (i, j, k) of a file whose position is wrong or missing; raises InputError as `read_nifti`."""
+    with _opened(path) as (file, header, shape):
+        return _scaled(_read_voxels(file, header, shape, path), header.scale)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[Readable, Header, tuple[int, int, int]]]:
+    """The file behind its header, the header and the shape.
+
+    Raises:
+        InputError: if the file, or what the block reads of it, is truncated or corrupt.
+    """
     try:
         with _open(path) as file:
             header = _read_header(file, path)
-            shape = _shape(header, path)
-            grid, warnings = _grid(header, shape, path)
-            stored = _read_voxels(file, header, shape, path)
+            yield file, header, _shape(header, path)
     except (EOFError, OSError, zlib.error) as error:
         cause = re.sub(r" 0x[0-9a-f]+ != 0x[0-9a-f]+", "", str(error))
         msg = f"{path} could not be read to its end ({cause}). It is truncated or corrupt; copy or export it again."
         raise InputError(msg) from error
-    return _scaled(stored, header.scale), grid, warnings
 
 
 def _open(path: Path) -> Readable:

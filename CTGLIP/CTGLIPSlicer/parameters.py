@@ -10,7 +10,7 @@ import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import slicer
 from slicer.i18n import tr as _
@@ -25,7 +25,6 @@ logger = logging.getLogger(__name__)
 
 MODULE = "CTGLIP"
 Value = TypeVar("Value")
-OrgansSource = Literal["scene", "totalsegmentator", "own"]
 ORGANS_SOURCES = ("scene", "totalsegmentator", "own")
 LABELMAP_NAMES = ("", "totalsegmentator_v1", "totalsegmentator_v2")
 COLOUR_BY = ("score", "similarity")

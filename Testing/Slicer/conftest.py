@@ -157,6 +157,18 @@ def played(slicerApp) -> Iterator[object]:
     made.session.close()
 
 
+@pytest.fixture
+def rig(patientScene):
+    """The panel with the patient of blobs, a stand-in for the child process and one for the installer."""
+    from panel_rig import PanelRig
+
+    rig = PanelRig()
+    rig.study = patientScene
+    rig.enter()
+    yield rig
+    rig.close()
+
+
 @pytest.fixture(scope="session")
 def tinyModel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model folder of random weights (Testing/Lib/patient.py); not to be changed."""

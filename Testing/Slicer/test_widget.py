@@ -14,15 +14,6 @@ QUESTIONS = {"fatty liver": {"liver": 0.8}, "kidney stone": {"kidney_right": 0.7
 
 
 @pytest.fixture
-def rig(patientScene):
-    rig = PanelRig()
-    rig.study = patientScene
-    rig.enter()
-    yield rig
-    rig.close()
-
-
-@pytest.fixture
 def answered(rig):
     rig.ask(made_up_result(rig.study, QUESTIONS))
     return rig

@@ -3,18 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from panel_rig import PanelRig, made_up_result, wait_until
+from panel_rig import made_up_result, wait_until
 
 from CTGLIPSlicer.ask_section import AskSection
-
-
-@pytest.fixture
-def rig(patientScene):
-    rig = PanelRig()
-    rig.study = patientScene
-    rig.enter()
-    yield rig
-    rig.close()
 
 
 @pytest.fixture

@@ -6,18 +6,9 @@ import csv
 import json
 
 import pytest
-from panel_rig import PanelRig, made_up_result, wait_until
+from panel_rig import made_up_result, wait_until
 
 QUESTIONS = {"fatty liver": {"liver": 0.8}, "kidney stone": {"kidney_right": 0.7, "kidney_left": 0.1}}
-
-
-@pytest.fixture
-def rig(patientScene):
-    rig = PanelRig()
-    rig.study = patientScene
-    rig.enter()
-    yield rig
-    rig.close()
 
 
 @pytest.fixture

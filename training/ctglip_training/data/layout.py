@@ -95,11 +95,6 @@ def subfolders(folder: Path, pattern: str = "*") -> list[Path]:
     return sorted(path for path in folder.glob(pattern) if path.is_dir() and not path.name.startswith((".", "__")))
 
 
-def first_of(root: Path, *names: str) -> Path | None:
-    """The first of the paths below the root that exists."""
-    return next((root / name for name in names if (root / name).exists()), None)
-
-
 def walk(folder: Path) -> Iterator[tuple[Path, list[str]]]:
     """Each folder below one, and the names of its files, in a fixed order; hidden folders left out."""
     for place, folders, files in os.walk(folder):

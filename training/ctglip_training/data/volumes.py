@@ -23,14 +23,7 @@ from CTGLIPLib.dicom_slices import ordered_slices
 from CTGLIPLib.errors import GeometryError, InputError
 from CTGLIPLib.geometry import Grid
 from CTGLIPLib.io import read_array, read_volume
-from CTGLIPLib.nifti import (  # parts of read_nifti that should become public: header alone, voxels without a grid
-    _grid,
-    _open,
-    _read_header,
-    _read_voxels,
-    _scaled,
-    _shape,
-)
+from CTGLIPLib.nifti import read_nifti_grid, read_nifti_shape, read_nifti_voxels
 from CTGLIPLib.volume import Volume
 
 NPZ_KEY = "ct"
@@ -80,13 +73,8 @@ def read_study_grid(manifest: Manifest, study: Study) -> Grid | None:
         return _series_grid(path, study)
     if not is_image(path.name, NIFTI_ENDINGS):
         return None
-    try:
-        with _open(path) as file:
-            header = _read_header(file, path)
-            shape = _shape(header, path)
-            stored = None if study.corrections.replaces_grid else _grid(header, shape, path)[0]
-    except (EOFError, OSError, zlib.error) as error:
-        raise InputError(_truncated(path, error)) from error
+    stored = None if study.corrections.replaces_grid else read_nifti_grid(path)
+    shape = read_nifti_shape(path) if stored is None else stored.shape_ijk
     grid = study.corrections.grid(shape, stored)
     require_right_angles(grid, str(path))
     return grid
@@ -114,20 +102,9 @@ def _read_stored(path: Path, study: Study) -> tuple[np.ndarray, Grid | None]:
         volume = read_volume(path, study.series or None).volume
         return volume.array, volume.grid
     if study.corrections.replaces_grid and is_image(path.name, NIFTI_ENDINGS):
-        return _read_voxels_alone(path), None
+        return read_nifti_voxels(path), None
     array, grid, _ = read_array(path)
     return array, grid
-
-
-def _read_voxels_alone(path: Path) -> np.ndarray:
-    """The intensities of a NIfTI file whose position and orientation are wrong or missing."""
-    try:
-        with _open(path) as file:
-            header = _read_header(file, path)
-            shape = _shape(header, path)
-            return _scaled(_read_voxels(file, header, shape, path), header.scale)
-    except (EOFError, OSError, zlib.error) as error:
-        raise InputError(_truncated(path, error)) from error
 
 
 def _read_npz(path: Path) -> np.ndarray:
@@ -147,7 +124,3 @@ def _require_there(path: Path) -> None:
     if not path.exists():
         msg = f"There is no {path}. Download it, or say with --root where the data lies."
         raise InputError(msg)
-
-
-def _truncated(path: Path, error: Exception) -> str:
-    return f"{path} could not be read to its end ({error}). It is truncated or corrupt; copy it again."

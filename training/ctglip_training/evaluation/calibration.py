@@ -17,13 +17,11 @@ class ReliabilityBins:
     """Cases in equal bins of the score; NaN where a bin has none.
 
     Attributes:
-        edges: shape (bin + 1,).
         cases: number of cases, shape (bin,).
         mean_score: shape (bin,).
         share_positive: shape (bin,).
     """
 
-    edges: np.ndarray
     cases: np.ndarray
     mean_score: np.ndarray
     share_positive: np.ndarray
@@ -42,7 +40,7 @@ def reliability_bins(scores: np.ndarray, truth: np.ndarray, bins: int = BINS) ->
     empty = np.full(bins, np.nan)
     mean = np.divide(np.bincount(place, scores, bins), cases, out=empty.copy(), where=cases > 0)
     share = np.divide(np.bincount(place, truth.astype(float), bins), cases, out=empty.copy(), where=cases > 0)
-    return ReliabilityBins(np.linspace(0.0, 1.0, bins + 1), cases, mean, share)
+    return ReliabilityBins(cases, mean, share)
 
 
 def expected_calibration_error(scores: np.ndarray, truth: np.ndarray, bins: int = BINS) -> float:
