@@ -1,0 +1,1 @@
+"""Fine-tuning of pretrained backbones to segment and detect tumours."""
