@@ -15,6 +15,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Protocol, runtime_checkable
 
+from torch import Tensor
+from torch.nn import functional
+
 from CTGLIPLib.errors import ConfigError
 from CTGLIPLib.mit import MiT, MiTConfig
 from CTGLIPLib.plain_unet import PlainConvUNet, PlainUNetConfig
@@ -29,14 +32,20 @@ class Backbone(Protocol):
         in_channels: channels of the image that it takes.
         out_channels: width of the features that it returns.
         stride_ijk: every side of the image must be a multiple of this.
+        pyramid_channels: width of the features of each level of its decoder, finest first.
     """
 
     in_channels: int
     out_channels: int
     stride_ijk: tuple[int, int, int]
+    pyramid_channels: tuple[int, ...]
 
     def forward(self, image: Image) -> Features:
         """The features of `image`, at its size."""
+        ...
+
+    def pyramid(self, image: Image) -> list[Tensor]:
+        """The features after every level of the decoder, finest first; the first is what `forward` returns."""
         ...
 
 
@@ -72,3 +81,18 @@ def build_backbone(name: str, in_channels: int) -> PlainConvUNet | MiT:
         msg = f"A vision encoder needs one input channel or more, got {in_channels}."
         raise ConfigError(msg)
     return BACKBONES[name](in_channels)
+
+
+def features_of_any_size(backbone: PlainConvUNet | MiT, image: Image) -> Features:
+    """The features of an image whose sides need not be multiples of the encoder's stride, at the image's size.
+
+    The image is padded by repeating its border up to the stride, and the features are cut back: air would shift the
+    instance norm of a thin slab.
+    """
+    size = image.shape[2:]
+    stride = backbone.stride_ijk
+    missing = [-n % s for n, s in zip(size, stride, strict=True)]
+    if all(n + m == s for n, m, s in zip(size, missing, stride, strict=True)):
+        missing[2] += stride[2]  # instance norm cannot norm the one voxel that the coarsest stage would have
+    padded = functional.pad(image, (0, missing[2], 0, missing[1], 0, missing[0]), mode="replicate")
+    return backbone(padded)[:, :, : size[0], : size[1], : size[2]]

@@ -13,6 +13,8 @@ the upsampling makes full-resolution features in place of a segmentation head.
 from __future__ import annotations
 
 import math
+from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import cast
 
@@ -78,6 +80,7 @@ class MiT(nn.Module):
     Attributes:
         out_channels: width of the returned features.
         stride_ijk: every axis of the input must be a multiple of this.
+        pyramid_channels: width of each level of `pyramid`.
     """
 
     def __init__(self, in_channels: int, config: MiTConfig) -> None:
@@ -86,6 +89,7 @@ class MiT(nn.Module):
         self.in_channels = in_channels
         self.out_channels = config.stem_width
         self.stride_ijk = config.multiple_ijk
+        self.pyramid_channels = (config.stem_width, config.stem_width, *config.widths[:-1])
         n = len(config.depths)
         inputs = (config.stem_width, *config.widths[:-1])
         self.stem = ConvBlock(in_channels, config.stem_width, (7, 7, 7), _STEM_STRIDE_IJK)
@@ -110,6 +114,18 @@ class MiT(nn.Module):
         Raises:
             ConfigError: if a side is not a multiple of `stride_ijk`, or the image is too small to be normalised.
         """
+        return deque(self._levels(image), maxlen=1).pop()  # the coarser levels are not held
+
+    def pyramid(self, image: Image) -> list[Tensor]:
+        """The features after every level of the decoder, finest first; the first is what `forward` returns.
+
+        Raises:
+            ConfigError: as `forward`.
+        """
+        return list(self._levels(image))[::-1]
+
+    def _levels(self, image: Tensor) -> Iterator[Tensor]:
+        """The output of every level of the decoder, from the coarsest to the finest."""
         coarsest = self.config.reduction_ijk(len(self.config.depths) - 1)
         check_image_size(image.shape[2:], self.stride_ijk, coarsest)
         stem = self.stem(image)
@@ -119,9 +135,11 @@ class MiT(nn.Module):
             skips.append(x)
         for expansion, stage, skip in zip(self.expansions, self.decoder, reversed(skips[:-1]), strict=True):
             x = stage(expansion(x) + skip)
+            yield x
         x = self.norm(x.movedim(1, -1)).movedim(-1, 1)
         x = self.stem_fusion(self.stem_expansion(x) + stem)
-        return self.head(functional.interpolate(x, size=image.shape[2:], mode="trilinear"))
+        yield x
+        yield self.head(functional.interpolate(x, size=image.shape[2:], mode="trilinear"))
 
 
 class _Stage(nn.Module):

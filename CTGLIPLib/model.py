@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from CTGLIPLib.backbones import build_backbone
+from CTGLIPLib.backbones import build_backbone, features_of_any_size
 from CTGLIPLib.config import ModelConfig, PreprocessConfig
 from CTGLIPLib.intensity import BINS, histograms, hu_maps
 from CTGLIPLib.organ_geometry import GEOMETRY_FEATURES
@@ -46,18 +46,8 @@ class GroundedEncoder(nn.Module):
         self.register_buffer("text_mean", torch.zeros(config.text_dim))
 
     def features(self, image: Float[Tensor, "batch channel i j k"]) -> Float[Tensor, "batch feature i j k"]:
-        """Voxel features at the input's resolution.
-
-        The input is padded by repeating its border up to the backbone's stride, and the features are cut back: air
-        would shift the instance norm of a thin slab.
-        """
-        size = image.shape[2:]
-        stride = self.backbone.stride_ijk
-        missing = [-n % s for n, s in zip(size, stride, strict=True)]
-        if all(n + m == s for n, m, s in zip(size, missing, stride, strict=True)):
-            missing[2] += stride[2]  # instance norm cannot norm the one voxel that the coarsest stage would have
-        padded = functional.pad(image, (0, missing[2], 0, missing[1], 0, missing[0]), mode="replicate")
-        return self.backbone(padded)[:, :, : size[0], : size[1], : size[2]]
+        """Voxel features at the input's resolution, whatever its size."""
+        return features_of_any_size(self.backbone, image)
 
     def intensity_maps(self, image: Float[Tensor, "i j k"]) -> Float[Tensor, "map i j k"]:
         """What `voxel_channels` needs of a window's CT in 0..1: `intensity.hu_maps`, or no map with that option off."""

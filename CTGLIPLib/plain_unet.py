@@ -10,7 +10,8 @@ Conventions, each guarded in test_plain_unet.py:
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -80,6 +81,7 @@ class PlainConvUNet(nn.Module):
     Attributes:
         out_channels: width of the returned features.
         stride_ijk: every axis of the input must be a multiple of this.
+        pyramid_channels: width of each level of `pyramid`.
     """
 
     def __init__(self, in_channels: int, config: PlainUNetConfig) -> None:
@@ -87,6 +89,7 @@ class PlainConvUNet(nn.Module):
         self.config = config
         self.in_channels = in_channels
         self.out_channels = config.features[0]
+        self.pyramid_channels = config.features[:-1]
         self.stride_ijk = config.total_stride_ijk
         self.encoder = _Encoder(in_channels, config)
         self.decoder = _Decoder(config)
@@ -100,6 +103,15 @@ class PlainConvUNet(nn.Module):
         """
         check_image_size(image.shape[2:], self.stride_ijk, self.stride_ijk)
         return self.decoder(self.encoder(image))
+
+    def pyramid(self, image: Image) -> list[Tensor]:
+        """The features after every level of the decoder, finest first; the first is what `forward` returns.
+
+        Raises:
+            ConfigError: as `forward`.
+        """
+        check_image_size(image.shape[2:], self.stride_ijk, self.stride_ijk)
+        return list(self.decoder.levels(self.encoder(image)))[::-1]
 
 
 class _ConvStack(nn.Module):
@@ -149,10 +161,14 @@ class _Decoder(nn.Module):
             self.stages.append(_ConvStack(channels, config.kernel_sizes_ijk[below - 1], (1, 1, 1)))
 
     def forward(self, skips: list[Tensor]) -> Tensor:
+        return deque(self.levels(skips), maxlen=1).pop()  # the coarser levels are not held
+
+    def levels(self, skips: list[Tensor]) -> Iterator[Tensor]:
+        """The output of every level, from the coarsest to the finest."""
         x = skips[-1]
         for expand, stage, skip in zip(self.transpconvs, self.stages, reversed(skips[:-1]), strict=True):
             x = stage(torch.cat((expand(x), skip), dim=1))
-        return x
+            yield x
 
 
 def without_duplicates(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
