@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -20,10 +20,20 @@ from CTGLIPLib.errors import CheckpointError, ConfigError
 from CTGLIPLib.files import sha256_of, whole_file
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from CTGLIPLib.model import GroundedEncoder
+
+C = TypeVar("C")
 
 SCHEMA_VERSION = 1
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
+GROUNDED, TUMOR = "ct-glip", "tumor"
+KINDS = {
+    GROUNDED: "a model that answers questions, for `ctglip query --model`",
+    TUMOR: "a tumour model, for `ctglip segment-tumor --model`",
+}
+"""What a model folder can hold; one without a kind, as written before there were several, answers questions."""
 PICKLES = frozenset({".pt", ".pth", ".ckpt", ".bin", ".pkl"})
 
 
@@ -44,20 +54,44 @@ class ModelFolder:
     @property
     def card(self) -> str:
         """The model card, or an empty text."""
-        path = self.folder / CARD
-        return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+        return read_card(self.folder)
 
 
 def open_model_folder(folder: Path) -> ModelFolder:
-    """Check a model folder.
+    """Check a folder with a model that answers questions.
 
     Raises:
-        CheckpointError: if it is no model folder of ours, of a newer schema, altered, or holds a pickle.
+        CheckpointError: as `read_folder`.
+    """
+    return ModelFolder(folder, *read_folder(folder, GROUNDED, Config))
+
+
+def save_model(folder: Path, config: Config, model: GroundedEncoder, card: str) -> ModelFolder:
+    """Write a model folder."""
+    write_folder(folder, GROUNDED, config, model, card)
+    return open_model_folder(folder)
+
+
+def write_config(folder: Path, config: Config) -> None:
+    """Write config.json for the weights that lie in `folder`."""
+    write_manifest(folder, GROUNDED, config)
+
+
+def read_folder(folder: Path, kind: str, config_type: type[C]) -> tuple[C, str]:
+    """The configuration of a model folder of that kind, once checked, and its hash over weights and configuration.
+
+    Args:
+        folder: the model folder.
+        kind: a key of `KINDS`.
+        config_type: what its configuration is.
+
+    Raises:
+        CheckpointError: if it is no model folder of ours, of another kind or newer schema, altered, or holds a pickle.
     """
     config_path, weights_path = folder / CONFIG, folder / WEIGHTS
     if not config_path.is_file() or not weights_path.is_file():
         raise CheckpointError(_not_a_model(folder))
-    recorded, values = _read_manifest(config_path)
+    recorded, values = _read_manifest(config_path, kind)
     try:
         actual = sha256_of(weights_path)
     except OSError as error:
@@ -72,30 +106,29 @@ def open_model_folder(folder: Path) -> ModelFolder:
         )
         raise CheckpointError(msg)
     try:
-        config = from_dict(Config, values, where=str(config_path))
+        config = from_dict(config_type, values, where=str(config_path))
     except (ConfigError, AttributeError, TypeError) as error:
         msg = f"The configuration in {config_path} cannot be used: {error}"
         raise CheckpointError(msg) from error
-    identity = hashlib.sha256((actual + json.dumps(values, sort_keys=True)).encode()).hexdigest()
-    return ModelFolder(folder, config, identity)
+    return config, hashlib.sha256((actual + json.dumps(values, sort_keys=True)).encode()).hexdigest()
 
 
-def save_model(folder: Path, config: Config, model: GroundedEncoder, card: str) -> ModelFolder:
+def write_folder(folder: Path, kind: str, config: object, network: nn.Module, card: str) -> None:
     """Write a model folder; config.json is written last, so that a half-written folder is never taken for a model."""
     from safetensors.torch import save_file
 
     with whole_file(folder / WEIGHTS) as temporary:
-        save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, temporary)
+        save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, temporary)
     with whole_file(folder / CARD) as temporary:
         temporary.write_text(card, encoding="utf-8")
-    write_config(folder, config)
-    return open_model_folder(folder)
+    write_manifest(folder, kind, config)
 
 
-def write_config(folder: Path, config: Config) -> None:
-    """Write config.json for the weights that lie in `folder`."""
+def write_manifest(folder: Path, kind: str, config: object) -> None:
+    """Write config.json of a model of that kind for the weights that lie in `folder`."""
     manifest = {
         "schema_version": SCHEMA_VERSION,
+        "kind": kind,
         "code_version": __version__,
         "weights_sha256": sha256_of(folder / WEIGHTS),
         "config": to_dict(config),
@@ -104,23 +137,38 @@ def write_config(folder: Path, config: Config) -> None:
         temporary.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
 
 
+def read_card(folder: Path) -> str:
+    """The card of a model folder, or an empty text."""
+    path = folder / CARD
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+
+
+def load_weights(network: nn.Module, folder: Path) -> None:
+    """Put the weights of a model folder into `network`.
+
+    Raises:
+        CheckpointError: if they do not fit.
+    """
+    from safetensors.torch import load_file
+
+    try:
+        network.load_state_dict(load_file(folder / WEIGHTS))
+    except Exception as error:  # noqa: BLE001 - safetensors and torch raise several kinds
+        cause = str(error).splitlines()[0]
+        msg = f"The weights in {folder} do not fit its config.json: {cause} The folder is mixed up; copy it anew."
+        raise CheckpointError(msg) from error
+
+
 def load_network(model: ModelFolder, device: str = "cpu") -> GroundedEncoder:
     """The network of a model folder, in eval mode on `device`.
 
     Raises:
         CheckpointError: if the weights do not fit the configuration.
     """
-    from safetensors.torch import load_file
-
     from CTGLIPLib.model import GroundedEncoder
 
     network = GroundedEncoder(model.config.model, model.config.preprocess)
-    try:
-        network.load_state_dict(load_file(model.folder / WEIGHTS))
-    except Exception as error:  # noqa: BLE001 - safetensors and torch raise several kinds
-        cause = str(error).splitlines()[0]
-        msg = f"The weights in {model.folder} do not fit its config.json: {cause} The folder is mixed up; copy it anew."
-        raise CheckpointError(msg) from error
+    load_weights(network, model.folder)
     return network.eval().to(device)
 
 
@@ -132,11 +180,11 @@ def read_text_mean(model: ModelFolder) -> np.ndarray:
         return file.get_tensor("text_mean")
 
 
-def _read_manifest(path: Path) -> tuple[str, Mapping[str, Any]]:
+def _read_manifest(path: Path, kind: str) -> tuple[str, Mapping[str, Any]]:
     """The recorded hash of the weights, and the configuration's values.
 
     Raises:
-        CheckpointError: if it is not a configuration of ours, or of a newer schema.
+        CheckpointError: if it is not a configuration of ours, of another kind, or of a newer schema.
     """
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
@@ -146,6 +194,9 @@ def _read_manifest(path: Path) -> tuple[str, Mapping[str, Any]]:
                 f"{path.parent} has model schema {version}, but this CT-GLIP {__version__} reads up to "
                 f"{SCHEMA_VERSION}. Update CT-GLIP."
             )
+            raise CheckpointError(msg)
+        if (found := manifest.get("kind", GROUNDED)) != kind:
+            msg = f"{path.parent} holds {KINDS.get(found, f'a model of kind {found!r}')}; expected {KINDS[kind]}."
             raise CheckpointError(msg)
         return str(manifest["weights_sha256"]), dict(manifest["config"])
     except (OSError, ValueError, KeyError, TypeError) as error:
