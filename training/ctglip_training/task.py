@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ctglip_training.config import LossConfig
+from ctglip_training.forward import crop_features
 from ctglip_training.losses import (
     global_contrastive_loss,
     grounded_contrastive_loss,
@@ -42,18 +43,22 @@ class Task:
 
     def segmentation(self, batch: Sequence[Sample], generator: torch.Generator) -> Losses:
         """Stage 1: which organ each voxel belongs to."""
-        return _mean([{"segmentation_loss": self._segment(s, self._features(s), generator)} for s in batch])
+        features = self._features(batch)
+        return _mean(
+            [{"segmentation_loss": self._segment(s, f, generator)} for s, f in zip(batch, features, strict=True)]
+        )
 
     def grounded(self, batch: Sequence[Sample], generator: torch.Generator) -> Losses:
         """Stage 2: Eq. 2 + Eq. 3 + segmentation, and our loss against false texts of the same organ."""
         several = [sample for sample in batch if len(sample.organs) > 1]
         if not several:  # one organ has nothing to be told from
             return self.segmentation(batch, generator)
-        return _mean([self._grounded_one(sample, generator) for sample in several])
+        features = self._features(several)
+        return _mean([self._grounded_one(s, f, generator) for s, f in zip(several, features, strict=True)])
 
     def whole_image(self, batch: Sequence[Sample], generator: torch.Generator) -> Losses:
         """Stage 2 of the baseline: whole images against whole reports, and segmentation."""
-        features = [self._features(sample) for sample in batch]
+        features = self._features(batch)
         descriptors = [
             self.pool(s, f, s.body[None].long(), s.body_geometry) for s, f in zip(batch, features, strict=True)
         ]
@@ -87,24 +92,32 @@ class Task:
         return self._model.descriptor(pool.means(), geometry)
 
     def contrast(self, descriptor: Tensor, texts: OrganTexts, generator: torch.Generator) -> Losses:
-        """Eq. 2, Eq. 3 and our own-negatives loss for the organs of one patient, from their descriptors."""
+        """Eq. 2, Eq. 3 and our own-negatives loss for the organs of one patient, from their descriptors.
+
+        Eq. 3 and ours are over the organs of which something certain is told; they are missing where there is none.
+        """
         organs = self._project(descriptor, generator)
         losses: Losses = {}
         if self._config.anatomy:
             losses["anatomy_loss"] = grounded_contrastive_loss(organs, self.embed(texts.anatomy), self._temperature)
-        if self._config.diagnosis:
+        if self._config.diagnosis and texts.told:
+            told = organs[list(texts.told)]
             diagnosis = self.embed(texts.diagnosis)
             extra = self.embed(texts.extra) if texts.extra else None
             same = torch.tensor([[a == b for b in texts.diagnosis] for a in texts.diagnosis])
-            losses["diagnosis_loss"] = grounded_contrastive_loss(organs, diagnosis, self._temperature, extra, same)
+            losses["diagnosis_loss"] = grounded_contrastive_loss(told, diagnosis, self._temperature, extra, same)
             if self._config.own_negatives:
-                losses["own_negatives_loss"] = self._own_negatives(organs, diagnosis, texts.own_negatives)
+                losses["own_negatives_loss"] = self._own_negatives(told, diagnosis, texts.own_negatives)
         return losses
 
     def contrast_whole(self, descriptors: Tensor, reports: Sequence[str], generator: torch.Generator) -> Losses:
-        """Vanilla CLIP's loss between whole images, shape (batch, descriptor), and whole reports."""
-        images = self._project(descriptors, generator)
-        return {"global_loss": global_contrastive_loss(images, self.embed(reports), self._temperature)}
+        """Vanilla CLIP's loss between whole images, shape (batch, descriptor), and those reports that are not empty."""
+        told = [i for i, report in enumerate(reports) if report]
+        if not told:
+            return {}
+        images = self._project(descriptors[told], generator)
+        texts = self.embed([reports[i] for i in told])
+        return {"global_loss": global_contrastive_loss(images, texts, self._temperature)}
 
     def head(self, descriptors: Sequence[Tensor], texts: Sequence[OrganTexts], generator: torch.Generator) -> Losses:
         """The last stage: only the projection learns, from descriptors of whole patients computed once.
@@ -113,8 +126,7 @@ class Task:
         """
         return _mean([self.contrast(d, t, generator) for d, t in zip(descriptors, texts, strict=True) if len(d) > 1])
 
-    def _grounded_one(self, sample: Sample, generator: torch.Generator) -> Losses:
-        features = self._features(sample)
+    def _grounded_one(self, sample: Sample, features: Tensor, generator: torch.Generator) -> Losses:
         descriptor = self.pool(sample, features, sample.layers, sample.geometry)
         losses = self.contrast(descriptor, sample.texts, generator)
         return {"segmentation_loss": self._segment(sample, features, generator), **losses}
@@ -140,8 +152,8 @@ class Task:
         grouped = flat.reshape(len(asked), -1, flat.shape[1])
         return own_negatives_loss(organs[asked], diagnosis[asked], grouped, self._temperature)
 
-    def _features(self, sample: Sample) -> Tensor:
-        return self._model.features(sample.image[None])[0]
+    def _features(self, batch: Sequence[Sample]) -> list[Tensor]:
+        return crop_features(self._model, [sample.image for sample in batch])
 
     def _segment(self, sample: Sample, features: Tensor, generator: torch.Generator) -> Tensor:
         """Segmentation loss on random voxels, half of them in organs."""
@@ -166,6 +178,6 @@ class Task:
 
 
 def _mean(losses: Sequence[Losses]) -> Losses:
-    """Mean of each named loss over samples."""
-    names = losses[0] if losses else {}
-    return {name: torch.stack([loss[name] for loss in losses]).mean() for name in names}
+    """Mean of each named loss over the samples that have it."""
+    names = dict.fromkeys(name for loss in losses for name in loss)
+    return {name: torch.stack([loss[name] for loss in losses if name in loss]).mean() for name in names}
