@@ -1,8 +1,9 @@
-"""Making the pool: real subjects -> simulated patients on disk, seeded one by one, resumable."""
+"""Making the pool: real subjects -> simulated patients in the store, seeded one by one, resumable."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from ctglip_training.simulate.make import simulate_findings
 from ctglip_training.simulate.patient import Patient, SimulatedFinding
 from ctglip_training.simulate.preview import write_preview
 from ctglip_training.simulate.variation import acquire, crop_field_of_view, deform, vary_contrast
+from ctglip_training.simulate.visible import visible_findings
 from ctglip_training.store import list_pool, read_patient, write_patient
 from CTGLIPLib.geometry import Grid, canonical_grid, grid_at_spacing
 from CTGLIPLib.progress import ProgressCallback, report
@@ -27,6 +29,8 @@ WHOLE_STRENGTH_MM = 250.0
 def make_patient(base: Patient, spacing_mm: float, rng: np.random.Generator) -> Patient:
     """A simulated patient: contrast phase, field of view, findings in what is left, body shape, acquisition.
 
+    The picture is made twice with the same body and noise, once without the findings, to keep those that can be seen.
+
     Args:
         base: a real subject at working spacing.
         spacing_mm: spacing of the result's isotropic RAS grid.
@@ -37,9 +41,20 @@ def make_patient(base: Patient, spacing_mm: float, rng: np.random.Generator) -> 
     known = tuple(f for f in base.findings if segmentation.mask(f.organ).any())
     sick = simulate_findings(Patient(volume, segmentation, known), rng, int(rng.poisson(FINDINGS_MEAN)))
     grid = grid_at_spacing(canonical_grid(volume.grid), spacing_mm)
-    volume, segmentation = deform(sick.volume, sick.segmentation, grid, rng, _strength(grid))
+    same = deepcopy(rng)
+    shown = _pictured(sick, grid, rng)
+    if len(sick.findings) == len(known):
+        return shown
+    healthy = _pictured(replace(sick, volume=volume), grid, same)
+    fresh = sick.findings[len(known) :]
+    return replace(shown, findings=visible_findings(shown, healthy.volume.array, fresh))
+
+
+def _pictured(patient: Patient, grid: Grid, rng: np.random.Generator) -> Patient:
+    """Another body, scanned on `grid`, with the findings of the organs that are still in the scan."""
+    volume, segmentation = deform(patient.volume, patient.segmentation, grid, rng, _strength(grid))
     present = {name for name, count in zip(segmentation.names, segmentation.voxel_counts(), strict=True) if count}
-    return Patient(acquire(volume, rng), segmentation, tuple(f for f in sick.findings if f.organ in present))
+    return Patient(acquire(volume, rng), segmentation, tuple(f for f in patient.findings if f.organ in present))
 
 
 def _strength(grid: Grid) -> float:
@@ -52,17 +67,18 @@ def make_pool(
     bases: dict[str, Patient], folder: Path, spacing_mm: float, seed: int, indices: Sequence[int],
     progress: ProgressCallback | None = None,
 ) -> None:  # fmt: skip
-    """Write FOLDER/SUBJECT/NUMBER.npz for every subject and number; those that exist are kept.
+    """Write the study FOLDER/SUBJECT/NUMBER for every subject and number; those that exist are kept.
 
     Raises:
-        Cancelled: if `progress` asks to stop; whole files stay.
+        Cancelled: if `progress` asks to stop; whole studies stay.
     """
     done, total = 0, len(bases) * len(indices)
     for index in indices:
         for order, (subject, base) in enumerate(sorted(bases.items())):
-            path = folder / subject / f"{index:05d}.npz"
+            path = folder / subject / f"{index:05d}"
             if not path.exists():
-                write_patient(make_patient(base, spacing_mm, np.random.default_rng([seed, order, index])), path)
+                made = make_patient(base, spacing_mm, np.random.default_rng([seed, order, index]))
+                write_patient(replace(made, origin=base.origin), path)
             done += 1
             report(progress, "simulating patients", done, total)
 
@@ -84,7 +100,7 @@ def preview_pool(folder: Path, count: int) -> list[Path]:
         if shown[entry.subject] <= count:
             patient = read_patient(entry.path)
             centred = replace(patient, findings=tuple(_centred(patient, finding) for finding in patient.findings))
-            written += write_preview(centred, folder / "preview" / entry.subject / entry.path.stem)
+            written += write_preview(centred, folder / "preview" / entry.subject / entry.path.name)
     return written
 
 
