@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ctglip_training.data_command import add_data_commands
+from ctglip_training.ladder_command import add_ladder
 from ctglip_training.pairs_command import add_pairs_commands
 from ctglip_training.score_command import add_score
 from CTGLIPLib.errors import CTGLIPError
@@ -42,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_evaluate(commands)
     add_score(commands)
     _add_calibrate(commands)
+    add_ladder(commands)
     _add_text_bank(commands)
     add_pairs_commands(commands)
     add_data_commands(commands)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,12 +15,16 @@ from ctglip_training.whole_image import whole_body
 from CTGLIPLib.abnormalities import abnormality_named
 from CTGLIPLib.config import PreprocessConfig
 from CTGLIPLib.encode import encode_organs
+from CTGLIPLib.errors import InputError
 from CTGLIPLib.model import GroundedEncoder
 from CTGLIPLib.organs import PAPER_ORGANS, readable_name
-from CTGLIPLib.preprocess import Prepared, prepare_on_grid
+from CTGLIPLib.preprocess import prepare_on_grid
 from CTGLIPLib.prompts import finding_prompts, organ_prompt
 from CTGLIPLib.similarity import embed_texts
 from CTGLIPLib.text import TextEncoder
+
+SIMULATED: Mapping[str, Sequence[str]] = {finding.id: finding.organs for finding in FINDINGS.values()}
+"""What simulated patients are asked: the organs of every finding that can be simulated."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,21 @@ class OrganReport:
 
 
 @dataclass(frozen=True)
+class OrganCase:
+    """One organ of one patient that the model was to name.
+
+    Attributes:
+        patient: number within its subject.
+        organ: its true name.
+        best: the five likeliest of the 104 names, the likeliest first.
+    """
+
+    patient: int
+    organ: str
+    best: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class FindingCase:
     """One organ of one patient asked for one finding."""
 
@@ -49,6 +68,23 @@ class FindingCase:
     organ: str
     margin: float
     truth: bool
+
+
+@dataclass(frozen=True, eq=False)
+class PatientEmbeddings:
+    """All that evaluation needs of a patient once the network has seen it.
+
+    Attributes:
+        organs: names of the organs that are large enough.
+        rows: their embeddings, float32, shape (organ, dim).
+        body: embedding of the whole body, shape (1, dim), by which vanilla CLIP is asked; else (0, dim).
+        present: (abnormality, organ) pairs that the patient has.
+    """
+
+    organs: tuple[str, ...]
+    rows: np.ndarray
+    body: np.ndarray
+    present: frozenset[tuple[str, str]]
 
 
 class Evaluator:
@@ -67,45 +103,81 @@ class Evaluator:
         self._model, self._preprocess, self._encoder, self._whole = model, preprocess, encoder, whole_image
         self._texts: dict[str, np.ndarray] = {}
 
+    def embed(self, patient: Patient) -> PatientEmbeddings:
+        """What the network makes of a patient: the slow part, the same whatever is asked then."""
+        prepared = prepare_on_grid(patient.volume, patient.segmentation, self._preprocess)
+        kept = np.flatnonzero(prepared.geometry.voxels >= self._preprocess.min_organ_voxels)
+        rows = encode_organs(self._model, prepared, self._preprocess)[kept]
+        body = rows[:0]
+        if self._whole:
+            body = encode_organs(self._model, whole_body(patient, prepared), self._preprocess)
+        return PatientEmbeddings(
+            tuple(prepared.segmentation.names[index] for index in kept),
+            rows,
+            body,
+            frozenset((finding.abnormality, finding.organ) for finding in patient.findings),
+        )
+
     def organs(self, patient: Patient, trained: Iterable[str]) -> OrganReport:
         """Recognition over the 104 names of the patient's organs that the training subjects contain."""
-        prepared = prepare_on_grid(patient.volume, patient.segmentation, self._preprocess)
-        embeddings = encode_organs(self._model, prepared, self._preprocess)
+        return self.name_organs(self.embed(patient), trained)
+
+    def name_organs(self, seen: PatientEmbeddings, trained: Iterable[str]) -> OrganReport:
+        """As `organs`, of a patient that was embedded already."""
         names = [organ.name for organ in PAPER_ORGANS]
-        similarity = embeddings @ self._embed([organ_prompt(readable_name(n)) for n in names]).T
-        trained = set(trained)
-        rows = []
-        for index, name in enumerate(prepared.segmentation.names):
-            if (
-                name in names
-                and name in trained
-                and prepared.geometry.voxels[index] >= self._preprocess.min_organ_voxels
-            ):
-                rows.append((name, tuple(names[i] for i in np.argsort(-similarity[index])[:5])))
-        return OrganReport(tuple(rows))
+        asked = set(trained) & set(names)
+        similarity = seen.rows @ self._embed([organ_prompt(readable_name(n)) for n in names]).T
+        return OrganReport(
+            tuple(
+                (organ, tuple(names[i] for i in np.argsort(-own, kind="stable")[:5]))
+                for organ, own in zip(seen.organs, similarity, strict=True)
+                if organ in asked
+            )
+        )
 
     def findings(self, patients: Sequence[Patient], trained: Iterable[str]) -> list[FindingCase]:
         """Every simulated finding asked of every organ that it can live in and that training contained."""
         trained = set(trained)
-        cases = []
-        for number, patient in enumerate(patients):
-            prepared = prepare_on_grid(patient.volume, patient.segmentation, self._preprocess)
-            embeddings = self._embeddings(patient, prepared)
-            true = {(finding.abnormality, finding.organ) for finding in patient.findings}
-            for index, organ in enumerate(prepared.segmentation.names):
-                if prepared.geometry.voxels[index] < self._preprocess.min_organ_voxels or organ not in trained:
-                    continue
-                for finding in FINDINGS.values():
-                    if organ in finding.organs:
-                        margin = self._margin(embeddings[index], finding.id, organ)
-                        cases.append(FindingCase(number, finding.id, organ, margin, (finding.id, organ) in true))
-        return cases
+        return [
+            case
+            for number, patient in enumerate(patients)
+            for case in self.ask_findings(self.embed(patient), number, trained)
+        ]
 
-    def _embeddings(self, patient: Patient, prepared: Prepared) -> np.ndarray:
-        if not self._whole:
-            return encode_organs(self._model, prepared, self._preprocess)
-        embedding = encode_organs(self._model, whole_body(patient, prepared), self._preprocess)
-        return np.repeat(embedding, len(prepared.segmentation.names), axis=0)
+    def ask_findings(
+        self,
+        seen: PatientEmbeddings,
+        number: int,
+        trained: Iterable[str],
+        findings: Mapping[str, Sequence[str]] = SIMULATED,
+    ) -> list[FindingCase]:
+        """Findings asked of the organs that they can live in, of a patient that was embedded already.
+
+        Args:
+            seen: the patient.
+            number: its number.
+            trained: organs that training contained; the others are not asked.
+            findings: organs of each finding, by the finding's id.
+
+        Raises:
+            InputError: if a similarity is no number, as of weights that are none.
+        """
+        trained = set(trained)
+        cases = []
+        for index, organ in enumerate(seen.organs):
+            for finding, organs in findings.items():
+                if organ in trained and organ in organs:
+                    embedding = seen.body[0] if self._whole else seen.rows[index]
+                    margin = self._margin(embedding, finding, organ)
+                    cases.append(FindingCase(number, finding, organ, margin, (finding, organ) in seen.present))
+        wrong = sum(not np.isfinite(case.margin) for case in cases)
+        if wrong:
+            msg = (
+                f"Expected a similarity for each of the {len(cases)} findings asked of patient {number}, got {wrong} "
+                "that are no number. The model's weights are broken: train it again at a lower learning rate."
+            )
+            raise InputError(msg)
+        return cases
 
     def _margin(self, embedding: np.ndarray, abnormality: str, organ: str) -> float:
         prompts = finding_prompts(abnormality_named(abnormality), organ)

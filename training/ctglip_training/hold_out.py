@@ -12,18 +12,31 @@ import numpy as np
 
 from ctglip_training.cases import CASES, write_cases
 from ctglip_training.config import TrainConfig
-from ctglip_training.evaluate import Evaluator, FindingCase, FindingSummary, OrganReport, summarise_findings
+from ctglip_training.embedding_cache import EmbeddingCache
+from ctglip_training.evaluate import (
+    Evaluator,
+    FindingCase,
+    FindingSummary,
+    OrganCase,
+    OrganReport,
+    summarise_findings,
+)
+from ctglip_training.evaluation.zero_shot import Answers
 from ctglip_training.export import load_run_model
 from ctglip_training.simulate.patient import Patient
 from ctglip_training.state import read_run_config
-from ctglip_training.store import list_pool, read_patient
+from ctglip_training.store import PoolEntry, list_pool, read_patient
 from ctglip_training.subjects import Subject, load_subject
 from CTGLIPLib.errors import ConfigError
 from CTGLIPLib.files import whole_file
 from CTGLIPLib.geometry import canonical_grid, grid_at_spacing
+from CTGLIPLib.progress import ProgressCallback, report
 from CTGLIPLib.resample import resample_volume
 from CTGLIPLib.segmentation_io import resample_segmentation
 from CTGLIPLib.text_bank import open_text_encoder
+
+EMBEDDINGS = "embeddings"
+"""Folder within a run's that its patients' embeddings are kept in."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,16 +48,23 @@ class OpenRun:
         spacing_mm: the model's voxel size.
         evaluator: asks its exported model.
         trained: names of the organs that its training patients contain.
+        cache: embeddings of the patients that it was asked before.
     """
 
     config: TrainConfig
     spacing_mm: float
     evaluator: Evaluator
     trained: frozenset[str]
+    cache: EmbeddingCache
 
 
-def open_run(run: Path, text_folder: Path | None = None) -> OpenRun:
+def open_run(run: Path, text_folder: Path | None = None, trained: frozenset[str] | None = None) -> OpenRun:
     """The run of that folder with its exported model.
+
+    Args:
+        run: its folder.
+        text_folder: local folder of the text encoder.
+        trained: `trained_organs` of a run with the same patients, where they are known already.
 
     Raises:
         CheckpointError: if the folder holds no run or no exported model.
@@ -58,7 +78,8 @@ def open_run(run: Path, text_folder: Path | None = None) -> OpenRun:
     encoder = open_text_encoder(config.text.encoder, text_folder, revision=config.text.revision)
     preprocess = folder.config.preprocess
     evaluator = Evaluator(network, preprocess, encoder, whole_image=config.method == "vanilla-clip")
-    return OpenRun(config, preprocess.spacing_mm, evaluator, frozenset(trained_organs(config)))
+    known = frozenset(trained_organs(config)) if trained is None else trained
+    return OpenRun(config, preprocess.spacing_mm, evaluator, known, EmbeddingCache(run / EMBEDDINGS, folder.sha256))
 
 
 def held_out_cases(run: OpenRun, patients: int) -> dict[str, list[FindingCase]]:
@@ -67,8 +88,18 @@ def held_out_cases(run: OpenRun, patients: int) -> dict[str, list[FindingCase]]:
     Raises:
         ConfigError: if there are no such patients.
     """
+    return {subject: list(answers.findings) for subject, answers in held_out_answers(run, patients).items()}
+
+
+def held_out_answers(run: OpenRun, patients: int, progress: ProgressCallback | None = None) -> dict[str, Answers]:
+    """Organs and findings asked of the first `patients` simulated patients of each held-out subject.
+
+    Raises:
+        ConfigError: if there are no such patients.
+        Cancelled: if `progress` asks to stop; what was encoded is kept.
+    """
     pool = Path(run.config.data.pool)
-    cases = {}
+    answers = {}
     for subject in run.config.data.hold_out:
         own = [entry for entry in list_pool(pool) if entry.subject == subject]
         if patients < 1 or not own:
@@ -77,8 +108,21 @@ def held_out_cases(run: OpenRun, patients: int) -> dict[str, list[FindingCase]]:
                 "Give --patients, or make patients of that subject with `ctglip-train simulate`."
             )
             raise ConfigError(msg)
-        cases[subject] = run.evaluator.findings([read_patient(entry.path) for entry in own[:patients]], run.trained)
-    return cases
+        answers[subject] = _ask(run, own[:patients], progress)
+    return answers
+
+
+def _ask(run: OpenRun, entries: Sequence[PoolEntry], progress: ProgressCallback | None) -> Answers:
+    organs: list[OrganCase] = []
+    findings: list[FindingCase] = []
+    for number, entry in enumerate(entries):
+        report(progress, f"asking about {entry.subject}", number, len(entries))
+        seen = run.cache.get(entry.path, lambda path=entry.path: run.evaluator.embed(read_patient(path)))
+        named = run.evaluator.name_organs(seen, run.trained)
+        organs += [OrganCase(number, name, best) for name, best in named.rows]
+        findings += run.evaluator.ask_findings(seen, number, run.trained)
+    report(progress, f"asking about {entries[0].subject}", len(entries), len(entries))
+    return Answers(tuple(organs), tuple(findings))
 
 
 def evaluate_run(
