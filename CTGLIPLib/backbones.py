@@ -83,16 +83,17 @@ def build_backbone(name: str, in_channels: int) -> PlainConvUNet | MiT:
     return BACKBONES[name](in_channels)
 
 
-def features_of_any_size(backbone: PlainConvUNet | MiT, image: Image) -> Features:
+def features_of_any_size(
+    encode: Callable[[Image], Features], stride_ijk: tuple[int, int, int], image: Image
+) -> Features:
     """The features of an image whose sides need not be multiples of the encoder's stride, at the image's size.
 
     The image is padded by repeating its border up to the stride, and the features are cut back: air would shift the
     instance norm of a thin slab.
     """
     size = image.shape[2:]
-    stride = backbone.stride_ijk
-    missing = [-n % s for n, s in zip(size, stride, strict=True)]
-    if all(n + m == s for n, m, s in zip(size, missing, stride, strict=True)):
-        missing[2] += stride[2]  # instance norm cannot norm the one voxel that the coarsest stage would have
+    missing = [-n % s for n, s in zip(size, stride_ijk, strict=True)]
+    if all(n + m == s for n, m, s in zip(size, missing, stride_ijk, strict=True)):
+        missing[2] += stride_ijk[2]  # instance norm cannot norm the one voxel that the coarsest stage would have
     padded = functional.pad(image, (0, missing[2], 0, missing[1], 0, missing[0]), mode="replicate")
-    return backbone(padded)[:, :, : size[0], : size[1], : size[2]]
+    return encode(padded)[:, :, : size[0], : size[1], : size[2]]

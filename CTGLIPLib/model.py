@@ -47,7 +47,7 @@ class GroundedEncoder(nn.Module):
 
     def features(self, image: Float[Tensor, "batch channel i j k"]) -> Float[Tensor, "batch feature i j k"]:
         """Voxel features at the input's resolution, whatever its size."""
-        return features_of_any_size(self.backbone, image)
+        return features_of_any_size(self.backbone, self.backbone.stride_ijk, image)
 
     def intensity_maps(self, image: Float[Tensor, "i j k"]) -> Float[Tensor, "map i j k"]:
         """What `voxel_channels` needs of a window's CT in 0..1: `intensity.hu_maps`, or no map with that option off."""

@@ -13,14 +13,15 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
+from CTGLIPLib.blend import blended_slabs
 from CTGLIPLib.config import PreprocessConfig
-from CTGLIPLib.encode import autocast, stoppable, window_input
+from CTGLIPLib.encode import window_input
 from CTGLIPLib.errors import ConfigError, InputError, LabelError
 from CTGLIPLib.geometry import canonical_grid, grid_at_spacing
 from CTGLIPLib.model import GroundedEncoder
 from CTGLIPLib.organs import find_organ
 from CTGLIPLib.preprocess import Prepared, prepare_on_grid
-from CTGLIPLib.progress import ProgressCallback, report
+from CTGLIPLib.progress import ProgressCallback
 from CTGLIPLib.resample import resample_volume
 from CTGLIPLib.segmentation_names import vocabulary_of
 from CTGLIPLib.volume import Segmentation, Volume
@@ -119,30 +120,17 @@ def classify(
 ) -> np.ndarray:
     """The most likely class at every voxel of the windows (0 background), uint16, shape (i, j, k).
 
-    Windows go from the feet up; the blended features below the next row of windows are final, classified and dropped.
-
     Raises:
         Cancelled: if `progress` asks to stop.
     """
-    device = next(network.parameters()).device
-    shape = prepared.grid.shape_ijk
-    depth = plan.boxes[0][2].stop - plan.boxes[0][2].start
-    blended = torch.zeros(network.backbone.out_channels, *shape[:2], depth, device=device)
-    labels = np.zeros(shape, dtype=np.uint16)
-    starts = sorted({box[2].start for box in plan.boxes})
-    done = 0
-    for start, following in zip(starts, [*starts[1:], starts[-1] + depth], strict=True):
-        for box in (box for box in plan.boxes if box[2].start == start):
-            report(progress, SEGMENTING, done, len(plan.boxes))
-            window = window_input(prepared, box, network.config.coordinates).to(device)
-            with autocast(device), stoppable(network, progress, SEGMENTING, done, len(plan.boxes)):
-                features = network.features(window[None])[0].float()
-            blended[:, box[0], box[1]] += features * torch.from_numpy(plan.weight(box)).to(device)
-            done += 1
-        final = following - start
-        labels[..., start:following] = _most_likely(network, blended[..., :final])
-        blended = torch.cat([blended[..., final:], torch.zeros_like(blended[..., :final])], dim=-1)
-    report(progress, SEGMENTING, done, len(plan.boxes))
+    labels = np.zeros(prepared.grid.shape_ijk, dtype=np.uint16)
+    rows, columns, _ = plan.covered
+
+    def window_at(box: Box) -> Tensor:
+        return window_input(prepared, box, network.config.coordinates)
+
+    for slices, features in blended_slabs(network, network.features, window_at, plan, progress, SEGMENTING):
+        labels[rows, columns, slices] = _most_likely(network, features)
     return labels
 
 

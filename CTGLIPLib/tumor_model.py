@@ -44,7 +44,7 @@ class TumorSegmenter(nn.Module):
 
     def logits(self, image: Image) -> Features:
         """Logits (batch, class, i, j, k) at full resolution, of an image of any size."""
-        return self.heads[0](features_of_any_size(self.backbone, image))
+        return self.heads[0](features_of_any_size(self.backbone, self.backbone.stride_ijk, image))
 
 
 def take_backbone(network: TumorSegmenter, pretrained: GroundedEncoder) -> None:

@@ -21,6 +21,13 @@ class WindowPlan:
     boxes: tuple[Box, ...]
     total_weight: np.ndarray
 
+    @property
+    def covered(self) -> Box:
+        """The smallest box that holds all windows; there must be one."""
+        alongs = zip(*self.boxes, strict=True)
+        i, j, k = (slice(min(w.start for w in along), max(w.stop for w in along)) for along in alongs)
+        return i, j, k
+
     def weight(self, box: Box) -> np.ndarray:
         """Share of a window in the blended value at each of its voxels, float32, the window's shape."""
         return blend_weight(_shape(box)) / self.total_weight[box]
