@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ctglip_training.data_command import add_data_commands
+from ctglip_training.finetune_command import add_finetune
 from ctglip_training.ladder_command import add_ladder
 from ctglip_training.pairs_command import add_pairs_commands
 from ctglip_training.score_command import add_score
@@ -41,6 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_simulate(commands)
     _add_pretrain(commands)
     _add_evaluate(commands)
+    add_finetune(commands)
     add_score(commands)
     _add_calibrate(commands)
     add_ladder(commands)

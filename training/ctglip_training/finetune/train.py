@@ -1,0 +1,152 @@
+"""The fine-tuning loop, top to bottom: crops, losses, clip, step, log, save."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.utils.data import DataLoader
+
+from ctglip_training.finetune.cache import CachedCase
+from ctglip_training.finetune.config import FinetuneConfig
+from ctglip_training.finetune.losses import supervised_losses
+from ctglip_training.finetune.patches import Patch, Patches
+from ctglip_training.finetune.schedule import make_optimiser, prepare_step
+from ctglip_training.finetune.start import Start, new_network
+from ctglip_training.finetune.state import load_state, save_state
+from ctglip_training.metrics_log import MetricsLog
+from CTGLIPLib.errors import CTGLIPError
+from CTGLIPLib.files import write_whole_text
+from CTGLIPLib.tumor_config import TumorConfig
+from CTGLIPLib.tumor_model import TumorSegmenter
+
+logger = logging.getLogger(__name__)
+BROKEN_BATCH = "broken_batch.json"
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """One training: an initialisation on the cases of a fold.
+
+    Attributes:
+        config: the fine-tuning, with nothing left open.
+        tumor: the model that it makes.
+        start: the initialisation.
+        cases: the prepared cases that are learnt from.
+        out: folder for checkpoint and metrics.
+        device: where the network runs.
+        workers: processes that draw crops beside this one.
+    """
+
+    config: FinetuneConfig
+    tumor: TumorConfig
+    start: Start
+    cases: Sequence[CachedCase]
+    out: Path
+    device: str = "cpu"
+    workers: int = 0
+
+    @property
+    def identity(self) -> dict[str, object]:
+        """Everything that the weights depend on, in plain values."""
+        return {
+            "config": json.loads(json.dumps(dataclasses.asdict(self.config))),
+            "model": json.loads(json.dumps(dataclasses.asdict(self.tumor))),
+            "initialisation": self.start.identity,
+            "cases": [case.id for case in self.cases],
+        }
+
+
+def finetune(job: Job) -> TumorSegmenter:
+    """Run or resume a fine-tuning and return the network, in eval mode on the job's device.
+
+    Raises:
+        CheckpointError: if the folder holds another run.
+        ConfigError: if the pretrained encoder does not fit, or crops have a size that it cannot take.
+        InputError: if a prepared case is broken.
+        CTGLIPError: if a loss is not finite; the batch's cases are listed in `broken_batch.json`.
+    """
+    torch.set_flush_denormal(True)
+    schedule = job.config.schedule
+    network = new_network(job.tumor, job.start, job.config.patch.seed).to(job.device).train()
+    optimiser = make_optimiser(network, schedule)
+    identity = job.identity
+    first = step = load_state(job.out, identity, network, optimiser)
+    if step == schedule.steps:
+        return network.eval()
+    started = time.monotonic()
+    with MetricsLog(job.out, step) as log:
+        for batch in _batches(job, step):
+            lr = prepare_step(network, optimiser, schedule, step)
+            figures = _step(job, network, optimiser, batch, step)
+            step += 1
+            seconds = time.monotonic() - started
+            seen = step * job.config.patch.batch
+            log.add(step, {"samples_seen": seen, "seconds": round(seconds, 2), "lr": lr, **figures})
+            left = seconds / (step - first) * (schedule.steps - step)
+            logger.info("step %d of %d, loss %.4f, %.0f s left", step, schedule.steps, figures["loss"], left)
+            if step % job.config.save_every == 0 or step == schedule.steps:
+                save_state(job.out, identity, step, network, optimiser)
+    return network.eval()
+
+
+def _batches(job: Job, step: int) -> DataLoader[Patch]:
+    """The batches from `step` on; crops are numbered through the run, so workers change nothing."""
+    patches = Patches(job.cases, job.config)
+    numbers = range(step * job.config.patch.batch, len(patches))
+    return DataLoader(
+        patches,
+        batch_size=job.config.patch.batch,
+        sampler=numbers,
+        num_workers=job.workers,
+        pin_memory=job.device.startswith("cuda"),
+    )
+
+
+def _step(job: Job, network: TumorSegmenter, optimiser: Optimizer, batch: Patch, step: int) -> dict[str, float]:
+    schedule = job.config.schedule
+    image, labels = batch["image"].to(job.device), batch["labels"].to(job.device)
+    with torch.autocast(torch.device(job.device).type, torch.bfloat16, enabled=schedule.bf16):
+        logits = network(image)
+    losses = supervised_losses(logits if schedule.deep_supervision else logits[:1], labels)
+    total = torch.stack(list(losses.values())).sum()
+    if not torch.isfinite(total):
+        _stop(job, batch, step, losses)
+    optimiser.zero_grad(set_to_none=True)
+    total.backward()
+    weights = [weight for weight in network.parameters() if weight.grad is not None]
+    gradient = torch.nn.utils.clip_grad_norm_(weights, schedule.clip_norm)
+    before = [weight.detach().clone() for weight in weights]
+    optimiser.step()
+    update = torch.stack([(w.detach() - b).norm() for w, b in zip(weights, before, strict=True)]).norm()
+    return {
+        "loss": float(total.detach()),
+        **{name: float(value.detach()) for name, value in losses.items()},
+        "gradient_norm": float(gradient),
+        "update_norm": float(update),
+        "parameter_norm": float(torch.stack([weight.detach().norm() for weight in weights]).norm()),
+    }
+
+
+def _stop(job: Job, batch: Patch, step: int, losses: dict[str, Tensor]) -> None:
+    """Save which crops broke the run, and end it; the last checkpoint stays."""
+    numbers = [step * job.config.patch.batch + n for n in range(job.config.patch.batch)]
+    which = cast("Tensor", batch["case"]).tolist()
+    facts = {"step": step, "crops": numbers, "cases": [job.cases[n].id for n in which]}
+    path = job.out / BROKEN_BATCH
+    write_whole_text(path, json.dumps(facts, indent=1) + "\n")
+    shown = ", ".join(f"{name} {float(value.detach()):g}" for name, value in losses.items())
+    msg = (
+        f"Step {step} has a loss that is not finite ({shown}). Its crops are listed in {path}. Look at their CTs, or "
+        "lower schedule.lr; the last checkpoint is kept."
+    )
+    raise CTGLIPError(msg)
