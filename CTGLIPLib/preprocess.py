@@ -67,9 +67,14 @@ def _canonical(segmentation: Segmentation) -> Segmentation:
 
 def prepare_on_grid(volume: Volume, segmentation: Segmentation, config: PreprocessConfig) -> Prepared:
     """The same for a CT and organs that already lie on the network's grid."""
-    low, high = config.window_hu
-    image = np.clip((volume.array - low) / (high - low), 0, 1).astype(np.float32)
+    image = windowed(volume.array, config)
     return Prepared(image, segmentation, body_centre_ras_mm(volume), measure_organs(segmentation))
+
+
+def windowed(array_hu: np.ndarray, config: PreprocessConfig) -> np.ndarray:
+    """Intensities in the HU window, float32 in 0..1, in the array's shape."""
+    low, high = config.window_hu
+    return np.clip((array_hu.astype(np.float32, copy=False) - low) / (high - low), 0, 1).astype(np.float32)
 
 
 def input_channels(image: np.ndarray, grid: Grid, body_centre_ras_mm: np.ndarray, coordinates: bool) -> np.ndarray:

@@ -21,7 +21,7 @@ from ctglip_training.descriptors import Described, describe_patients
 from ctglip_training.metrics_log import MetricsLog
 from ctglip_training.samples import Sample, draw_sample
 from ctglip_training.state import load_run_weights, load_state, save_state
-from ctglip_training.store import PoolEntry, read_patient, training_entries
+from ctglip_training.store import PoolEntry, training_entries
 from ctglip_training.task import Losses, Task
 from ctglip_training.texts import DictionaryEntry, OrganTextSampler, TextTable, build_dictionary
 from CTGLIPLib.errors import ConfigError, CTGLIPError
@@ -178,15 +178,16 @@ class _Run:
         return drawn
 
     def _sample(self, entry: PoolEntry, rng: np.random.Generator) -> Sample:
-        return draw_sample(read_patient(entry.path), self.config, self.sampler, rng)
+        return draw_sample(entry, self.config, self.sampler, rng)
 
 
 def _sentences(entries: Sequence[PoolEntry]) -> list[DictionaryEntry]:
     """The abnormal sentences of the run's own patients."""
     return [
-        DictionaryEntry(finding.organ, finding.abnormality, finding.sentence)
+        DictionaryEntry(said.organ, said.finding, said.sentence)
         for entry in entries
-        for finding in read_patient(entry.path).findings
+        for said in entry.study.said.statements
+        if not said.normal and not said.uncertain
     ]
 
 

@@ -1,8 +1,7 @@
-"""A random crop of a patient with its organs and their texts: what one forward pass sees."""
+"""A random crop of a study with its organs and their texts: what one forward pass sees."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,11 +9,11 @@ import torch
 from torch import Tensor
 
 from ctglip_training.config import TrainConfig
-from ctglip_training.simulate.patient import Patient
+from ctglip_training.store import Box, PoolEntry, read_crop
+from ctglip_training.study_file import StoredStudy
 from ctglip_training.texts import OrganTexts, OrganTextSampler
-from ctglip_training.whole_image import whole_body
-from CTGLIPLib.organ_geometry import BODY_HU
-from CTGLIPLib.preprocess import Prepared, input_channels, prepare_on_grid, sub_grid
+from CTGLIPLib.organ_geometry import BODY_HU, OrganGeometry, geometry_features
+from CTGLIPLib.preprocess import input_channels, sub_grid, windowed
 
 MIN_SHARE = 0.3
 """An organ counts in a crop when at least this share of its voxels lies inside."""
@@ -53,53 +52,57 @@ class Sample:
     body_geometry: Tensor
 
 
-def draw_sample(patient: Patient, config: TrainConfig, sampler: OrganTextSampler, rng: np.random.Generator) -> Sample:
-    """A random crop of a patient, around one of its organs."""
-    prepared = prepare_on_grid(patient.volume, patient.segmentation, config.preprocess)
-    box = _random_box(prepared, [f.organ for f in patient.findings], config.data.crop_voxels, rng)
-    layers = prepared.segmentation.layers[(slice(None), *box)].astype(np.int64)
-    kept = _counting(layers, prepared, config.preprocess.min_organ_voxels)
-    renumber = np.zeros(len(prepared.segmentation.names) + 1, dtype=np.int64)
+def draw_sample(entry: PoolEntry, config: TrainConfig, sampler: OrganTextSampler, rng: np.random.Generator) -> Sample:
+    """A random crop of a stored study, around one of its organs; only the crop's voxels are read.
+
+    Raises:
+        InputError: if the study is broken.
+    """
+    study = entry.study
+    box = _random_box(study, config.data.crop_voxels, rng)
+    hu, stored = read_crop(entry.path, study, box)
+    layers = stored.astype(np.int64)
+    kept = _counting(layers, study.geometry, config.preprocess.min_organ_voxels)
+    renumber = np.zeros(len(study.names) + 1, dtype=np.int64)
     renumber[kept + 1] = np.arange(1, len(kept) + 1)
-    organs = tuple(prepared.segmentation.names[i] for i in kept)
-    geometry = prepared.geometry_features[kept] + rng.normal(0, GEOMETRY_NOISE, (len(kept), 8)).astype(np.float32)
-    intensity = np.ascontiguousarray(prepared.image[box])
-    grid = sub_grid(prepared.grid, (box[0].start, box[1].start, box[2].start), intensity.shape)
-    image = input_channels(intensity, grid, prepared.body_centre_ras_mm, config.model.coordinates)
-    whole = config.method == "vanilla-clip"
-    body_geometry = whole_body(patient, prepared).geometry_features if whole else np.zeros((0, 8), np.float32)
+    organs = tuple(study.names[i] for i in kept)
+    features = geometry_features(study.geometry, study.grid, study.body_centre_ras_mm)
+    geometry = features[kept] + rng.normal(0, GEOMETRY_NOISE, (len(kept), 8)).astype(np.float32)
+    intensity = windowed(hu, config.preprocess)
+    grid = sub_grid(study.grid, (box[0].start, box[1].start, box[2].start), intensity.shape)
+    image = input_channels(intensity, grid, study.body_centre_ras_mm, config.model.coordinates)
+    whole = geometry_features(study.body, study.grid, study.body_centre_ras_mm)
     return Sample(
         image=torch.from_numpy(image),
         intensity=torch.from_numpy(intensity),
         layers=torch.from_numpy(renumber[layers]),
         organs=organs,
         labels=torch.from_numpy(layers.max(axis=0)),
-        names=prepared.segmentation.names,
+        names=study.names,
         geometry=torch.from_numpy(geometry),
-        texts=sampler(patient, organs, rng),
-        body=torch.from_numpy(patient.volume.array[box] > BODY_HU),
-        body_geometry=torch.from_numpy(body_geometry),
+        texts=sampler(study, organs, rng),
+        body=torch.from_numpy(hu > BODY_HU),
+        body_geometry=torch.from_numpy(whole[: int(config.method == "vanilla-clip")]),
     )
 
 
-def _counting(layers: np.ndarray, prepared: Prepared, min_organ_voxels: int) -> np.ndarray:
+def _counting(layers: np.ndarray, geometry: OrganGeometry, min_organ_voxels: int) -> np.ndarray:
     """Indices of the organs of which enough lies in a crop's layers."""
-    inside = np.bincount(layers.ravel(), minlength=len(prepared.segmentation.names) + 1)[1:]
-    enough = np.maximum(min_organ_voxels, MIN_SHARE * prepared.geometry.voxels)
+    inside = np.bincount(layers.ravel(), minlength=len(geometry.voxels) + 1)[1:]
+    enough = np.maximum(min_organ_voxels, MIN_SHARE * geometry.voxels)
     return np.flatnonzero((inside > 0) & (inside >= enough))
 
 
-def _random_box(
-    prepared: Prepared, sick: Sequence[str], crop_voxels: int, rng: np.random.Generator
-) -> tuple[slice, slice, slice]:
+def _random_box(study: StoredStudy, crop_voxels: int, rng: np.random.Generator) -> Box:
     """A box of at most `crop_voxels` an axis around an organ: one with a finding in half of the draws, else any."""
-    present = np.flatnonzero(prepared.geometry.voxels)
-    shape = prepared.image.shape
+    present = np.flatnonzero(study.geometry.voxels)
+    shape = study.grid.shape_ijk
     centre = rng.uniform(0, shape)
     if len(present):
-        abnormal = [i for i in present if prepared.segmentation.names[i] in sick]
+        sick = set(study.said.abnormal_organs)
+        abnormal = [i for i in present if study.names[i] in sick]
         organ = rng.choice(abnormal if abnormal and rng.random() < ABNORMAL_SHARE else present)
-        centre = prepared.grid.to_index(prepared.geometry.centroid_ras_mm[organ])
+        centre = study.grid.to_index(study.geometry.centroid_ras_mm[organ])
     box = []
     for axis in range(3):
         size = min(shape[axis], crop_voxels)

@@ -1,83 +1,124 @@
-"""The pool: prepared patients on disk, one file each, ready to be cropped and trained on."""
+"""The store: prepared studies on disk, a folder each, of which a crop reads only its own chunks.
+
+STORE/SUBJECT/STUDY/ holds `ct.b2nd` (int16 HU, shape (i, j, k)), `organs.b2nd` (uint8 or uint16, shape
+(layer, i, j, k)) and `study.json` (see study_file). The arrays are blosc2's, in chunks of 64 voxels an axis made of
+blocks of 16, zstd after bit shuffle: measured by Testing/Benchmarks/bench_store.py.
+"""
 
 from __future__ import annotations
 
 import json
-import zipfile
-import zlib
-from dataclasses import asdict, dataclass
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
+import blosc2
 import numpy as np
 
 from ctglip_training.config import TrainConfig
-from ctglip_training.simulate.patient import Patient, SimulatedFinding
-from CTGLIPLib.errors import ConfigError, InputError
-from CTGLIPLib.files import whole_file
-from CTGLIPLib.geometry import Grid
+from ctglip_training.simulate.patient import Patient
+from ctglip_training.study_file import STUDY_FILE, StoredStudy, broken_study, read_study, study_facts
+from CTGLIPLib.errors import ConfigError, InputError, OutputError
 from CTGLIPLib.volume import Segmentation, Volume
+
+CT_FILE, ORGANS_FILE = "ct.b2nd", "organs.b2nd"
+CHUNK_VOXELS, BLOCK_VOXELS = 64, 16
+PACKING = {
+    "codec": blosc2.Codec.ZSTD,
+    "clevel": 5,
+    "filters": [blosc2.Filter.BITSHUFFLE],
+    "nthreads": 1,
+}
+Box = tuple[slice, slice, slice]
 
 
 @dataclass(frozen=True)
 class PoolEntry:
-    """A patient of the pool that is not loaded yet."""
+    """A study of the store that is not loaded yet.
+
+    Attributes:
+        path: its folder.
+        subject: the patient.
+    """
 
     path: Path
     subject: str
 
+    @cached_property
+    def study(self) -> StoredStudy:
+        """What is known of it without its voxels, read once.
+
+        Raises:
+            InputError: if it is broken.
+        """
+        return read_study(self.path)
+
 
 def write_patient(patient: Patient, path: Path) -> None:
-    """Write a patient as compressed npz: CT in whole HU, organ layers, names, findings."""
-    facts = {
-        "names": patient.segmentation.names,
-        "source": patient.segmentation.source,
-        "vocabulary": patient.segmentation.vocabulary,
-        "findings": [asdict(finding) for finding in patient.findings],
-    }
-    small = np.uint8 if len(patient.segmentation.names) < 256 else np.uint16
-    with whole_file(path) as temporary:
-        np.savez_compressed(
-            temporary,
-            hu=np.rint(patient.volume.array).astype(np.int16),
-            layers=patient.segmentation.layers.astype(small),
-            affine=patient.volume.grid.affine,
-            facts=np.frombuffer(json.dumps(facts).encode(), dtype=np.uint8),
-        )
+    """Write a patient to the folder `path`, STORE/SUBJECT/STUDY, whole or not at all.
+
+    Raises:
+        OutputError: if the folder cannot be written or the disk is full.
+    """
+    hu = np.clip(np.rint(patient.volume.array), -32768, 32767).astype(np.int16)
+    layers = patient.segmentation.layers.astype(np.uint8 if len(patient.segmentation.names) < 256 else np.uint16)
+    facts = study_facts(patient)
+    with _whole_folder(path) as temporary:
+        _pack(hu, temporary / CT_FILE)
+        _pack(layers, temporary / ORGANS_FILE)
+        text = json.dumps(facts, ensure_ascii=False, allow_nan=False)
+        (temporary / STUDY_FILE).write_text(text, encoding="utf-8")
 
 
 def read_patient(path: Path) -> Patient:
-    """A patient that `write_patient` wrote.
+    """A whole patient that `write_patient` wrote.
 
     Raises:
-        InputError: if the file is missing or broken.
+        InputError: if the folder is missing or broken.
+    """
+    study = read_study(path)
+    hu, layers = read_crop(path, study, (slice(None), slice(None), slice(None)))
+    segmentation = Segmentation(layers.astype(np.uint16), study.grid, study.names, study.source, study.vocabulary)
+    volume = Volume(hu.astype(np.float32), study.grid)
+    return Patient(volume, segmentation, study.findings, study.text, study.origin)
+
+
+def read_crop(path: Path, study: StoredStudy, box: Box) -> tuple[np.ndarray, np.ndarray]:
+    """A box of a study's voxels: HU, int16, shape (i, j, k), and organ numbers, shape (layer, i, j, k).
+
+    Raises:
+        InputError: if the folder is missing or broken.
     """
     try:
-        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            facts = json.loads(file["facts"].tobytes())
-            hu, layers, affine = file["hu"], file["layers"], file["affine"]
-        findings = tuple(SimulatedFinding(**finding) for finding in facts["findings"])
-        names, source, vocabulary = tuple(facts["names"]), facts["source"], facts.get("vocabulary", "names")
-    except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        msg = f"Expected a patient of the pool at {path}: {error}. Delete it and run `ctglip-train simulate` again."
-        raise InputError(msg) from error
-    grid = Grid(hu.shape, affine)
-    segmentation = Segmentation(layers.astype(np.uint16), grid, names, source, vocabulary)
-    return Patient(Volume(hu.astype(np.float32), grid), segmentation, findings)
+        ct, organs = _open(path / CT_FILE), _open(path / ORGANS_FILE)
+        if ct.shape != study.grid.shape_ijk or organs.shape[1:] != study.grid.shape_ijk:
+            raise ValueError(f"arrays {ct.shape} and {organs.shape}, not {study.grid.shape_ijk}")  # noqa: EM102, TRY301
+        return np.asarray(ct[box]), np.asarray(organs[(slice(None), *box)])
+    except (OSError, ValueError, RuntimeError, AttributeError, TypeError) as error:
+        raise broken_study(path, error) from error
 
 
 def list_pool(folder: Path) -> tuple[PoolEntry, ...]:
-    """Every patient of a pool, laid out as FOLDER/SUBJECT/NUMBER.npz, in a fixed order.
+    """Every study of a store, laid out as FOLDER/SUBJECT/STUDY/study.json, in a fixed order.
 
     Raises:
         InputError: if there is none.
     """
-    entries = tuple(PoolEntry(path, path.parent.name) for path in sorted(folder.glob("*/[0-9]*.npz")))
-    if not entries:
+    studies = sorted(path.parent for path in folder.glob(f"*/*/{STUDY_FILE}") if not path.parent.name.startswith("."))
+    if not studies:
+        old = any(folder.glob("*/[0-9]*.npz"))
+        found = "patients of an older version (.npz), which must be made again" if old else "none"
         msg = (
-            f"Expected prepared patients at {folder}/SUBJECT/NUMBER.npz, found none. Run `ctglip-train simulate` first."
+            f"Expected prepared studies at {folder}/SUBJECT/STUDY/{STUDY_FILE}, found {found}. "
+            "Run `ctglip-train simulate` or `ctglip-train prepare` first."
         )
         raise InputError(msg)
-    return entries
+    return tuple(PoolEntry(path, path.parent.name) for path in studies)
 
 
 def training_entries(config: TrainConfig) -> list[PoolEntry]:
@@ -98,7 +139,7 @@ def training_entries(config: TrainConfig) -> list[PoolEntry]:
     if not entries:
         msg = f"All subjects of the pool are held out ({', '.join(sorted(subjects))}); leave one or more to train on."
         raise ConfigError(msg)
-    spacing_mm = read_patient(entries[0].path).volume.grid.spacing_mm
+    spacing_mm = entries[0].study.grid.spacing_mm
     if not np.allclose(spacing_mm, config.preprocess.spacing_mm, rtol=1e-3):
         made = ", ".join(f"{edge:.3g}" for edge in spacing_mm)
         msg = (
@@ -107,3 +148,35 @@ def training_entries(config: TrainConfig) -> list[PoolEntry]:
         )
         raise ConfigError(msg)
     return entries
+
+
+def _pack(array: np.ndarray, path: Path) -> None:
+    lead = array.ndim - 3
+    chunks = (1,) * lead + tuple(min(CHUNK_VOXELS, n) for n in array.shape[lead:])
+    blocks = (1,) * lead + tuple(min(BLOCK_VOXELS, n) for n in array.shape[lead:])
+    packed: Any = np.ascontiguousarray(array)  # blosc2's own types know no numpy array
+    blosc2.asarray(packed, urlpath=str(path), mode="w", chunks=chunks, blocks=blocks, cparams=PACKING)
+
+
+def _open(path: Path) -> Any:  # noqa: ANN401 - blosc2 is untyped
+    return blosc2.open(str(path), mode="r", dparams={"nthreads": 1})
+
+
+@contextmanager
+def _whole_folder(path: Path) -> Iterator[Path]:
+    """A temporary folder beside `path` that becomes `path` only when the block succeeds."""
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name[:40]}-", dir=path.parent))
+        yield temporary
+        temporary.chmod(0o755)
+        if path.exists():
+            shutil.rmtree(path)
+        temporary.replace(path)
+    except (OSError, RuntimeError) as error:  # blosc2 tells of a full disk by RuntimeError
+        msg = f"Could not write {path}: {error}. Free space or choose a folder that you may write to."
+        raise OutputError(msg) from error
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)

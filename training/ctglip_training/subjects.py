@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ctglip_training.config import tomllib
-from ctglip_training.simulate.patient import Patient, SimulatedFinding
+from ctglip_training.simulate.patient import Origin, Patient, SimulatedFinding
 from CTGLIPLib.errors import ConfigError
 from CTGLIPLib.geometry import canonical_grid, grid_at_spacing
 from CTGLIPLib.io import read_volume
@@ -82,4 +82,6 @@ def load_subject(subject: Subject, folder: Path, spacing_mm: float = WORKING_SPA
     segmentation = read_segmentation(folder / subject.segmentation, names, subject.vocabulary).segmentation
     spacing = max(spacing_mm, min(volume.grid.spacing_mm))
     grid = grid_at_spacing(canonical_grid(volume.grid), spacing)
-    return Patient(resample_volume(volume, grid), resample_segmentation(segmentation, grid), subject.findings)
+    origin = Origin(dataset="simulated", licence=subject.licence, credit=subject.credit)
+    organs = resample_segmentation(segmentation, grid)
+    return Patient(resample_volume(volume, grid), organs, subject.findings, origin=origin)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ctglip_training.simulate.patient import Patient
+from ctglip_training.statements import Statement, StudyText
 from CTGLIPLib.abnormalities import ABNORMALITIES, Abnormality
 from CTGLIPLib.organs import readable_name
 from CTGLIPLib.prompts import finding_prompts, normal_prompt, organ_prompt
 from CTGLIPLib.text import TextEncoder
 
+Suspected = Literal["left-out", "abnormal"]
 TEMPLATE_SHARE = 0.6
 """Share of normal organs that get the paper's template; the others get another normal phrasing."""
 REPORT_SHARE = 0.6
@@ -38,10 +40,10 @@ class TextTable:
 
 @dataclass(frozen=True)
 class DictionaryEntry:
-    """An abnormal text about one organ."""
+    """An abnormal text about one organ; `abnormality` is None where the catalogue has no such finding."""
 
     organ: str
-    abnormality: str
+    abnormality: str | None
     text: str
 
 
@@ -59,7 +61,7 @@ def build_dictionary(
         for organ in abnormality.organs
         for text in finding_prompts(abnormality, organ).positive
     ]
-    groups: dict[tuple[str, str], list[DictionaryEntry]] = {}
+    groups: dict[tuple[str, str | None], list[DictionaryEntry]] = {}
     for entry in dict.fromkeys([*patients_sentences, *catalogue]):
         groups.setdefault((entry.organ, entry.abnormality), []).append(entry)
     rng = np.random.default_rng(seed)
@@ -79,24 +81,50 @@ class OrganTexts:
 
     Attributes:
         anatomy: the name template of each organ.
-        diagnosis: one true sentence of each organ.
+        told: which of the organs, by index, something certain is known of; `diagnosis`, `normal` and `own_negatives`
+            are theirs.
+        diagnosis: one true sentence of each organ told.
+        normal: whether that sentence says that nothing is wrong there.
         extra: Eq. 3's dictionary texts, true of no organ of the patient.
-        own_negatives: for each organ, the same number of false texts about it, or none where no text is known.
-        report: the whole patient's report.
+        own_negatives: for each organ told, the same number of false texts about it, or none where no text is known.
+        report: the whole patient's report; empty where there is none.
     """
 
     anatomy: tuple[str, ...]
+    told: tuple[int, ...]
     diagnosis: tuple[str, ...]
+    normal: tuple[bool, ...]
     extra: tuple[str, ...]
     own_negatives: tuple[tuple[str, ...], ...]
     report: str
 
 
-class OrganTextSampler:
-    """Draws the texts of a crop's organs."""
+class HasText(Protocol):
+    """A patient, whole or not yet read, of whom something is said."""
 
-    def __init__(self, dictionary: Sequence[DictionaryEntry], texts_per_organ: int) -> None:
-        self._count = texts_per_organ
+    @property
+    def said(self) -> StudyText:
+        """What is said of the patient."""
+        ...
+
+
+class OrganTextSampler:
+    """Draws the texts of a crop's organs.
+
+    Of an organ with findings, one is drawn each time. One that the report calls normal gets the report's words or the
+    paper's template, one that it does not mention the template. Of an organ that is only suspected of a finding nothing
+    certain is known: it is left out, and what is suspected is never called false.
+
+    Args:
+        dictionary: abnormal texts by organ.
+        texts_per_organ: false texts drawn for an organ.
+        suspected: what an organ with suspected findings alone gets: "left-out" no text, "abnormal" the finding's.
+    """
+
+    def __init__(
+        self, dictionary: Sequence[DictionaryEntry], texts_per_organ: int, suspected: Suspected = "left-out"
+    ) -> None:
+        self._count, self._suspected = texts_per_organ, suspected
         self._by_organ: dict[str, list[DictionaryEntry]] = {}
         for entry in dictionary:
             self._by_organ.setdefault(entry.organ, []).append(entry)
@@ -105,54 +133,77 @@ class OrganTextSampler:
             for organ in abnormality.organs:
                 self._living.setdefault(organ, []).append(abnormality)
 
-    def __call__(self, patient: Patient, organs: Sequence[str], rng: np.random.Generator) -> OrganTexts:
+    def __call__(self, patient: HasText, organs: Sequence[str], rng: np.random.Generator) -> OrganTexts:
         """Texts for `organs` of a patient."""
-        found = {finding.organ: finding for finding in patient.findings}
-        true = self._true_texts(patient)
-        anatomy, diagnosis, extra, negatives = [], [], [], []
-        for organ in organs:
-            anatomy.append(organ_prompt(readable_name(organ)))
-            finding = found.get(organ)
-            here = {f.abnormality for f in patient.findings if f.organ == organ}
+        said = patient.said
+        anatomy = tuple(organ_prompt(readable_name(organ)) for organ in organs)
+        if said.report is None:
+            return OrganTexts(anatomy, (), (), (), (), (), "")
+        true, true_findings = self._true_texts(said), {s.finding for s in said.statements if not s.normal}
+        told, diagnosis, normal, extra, negatives = [], [], [], [], []
+        for number, organ in enumerate(organs):
+            here = [statement for statement in said.statements if statement.organ == organ]
+            abnormal = [s for s in here if not s.normal]
+            certain = abnormal if self._suspected == "abnormal" else [s for s in abnormal if not s.uncertain]
+            if abnormal and not certain:
+                continue
             false = self._false_texts(organ, here, rng)
-            if finding:
-                diagnosis.append(self._abnormal_text(finding.abnormality, organ, finding.sentence, rng))
-                negatives.append((normal_prompt(readable_name(organ)), *false[: self._count - 1]))
+            told.append(number)
+            normal.append(not certain)
+            if certain:
+                chosen = certain[int(rng.integers(len(certain)))] if len(certain) > 1 else certain[0]
+                diagnosis.append(self._abnormal_text(chosen, rng))
+                negatives.append((normal_prompt(readable_name(organ)), *(e.text for e in false[: self._count - 1])))
             else:
-                diagnosis.append(self._normal_text(organ, rng))
-                extra.extend(text for text in false if text not in true)
-                negatives.append(tuple(false))
-        sentences = [finding.sentence for finding in patient.findings]
-        report = " ".join(sentences) if sentences else "No evident abnormality in the CT scan."
+                diagnosis.append(self._normal_text(organ, here, said.exhaustive, rng))
+                known = true_findings if not said.exhaustive else set()
+                extra.extend(e.text for e in false if e.text not in true and e.abnormality not in known)
+                negatives.append(tuple(entry.text for entry in false))
         padded = tuple(_repeat_to(texts, self._count) for texts in negatives)
-        return OrganTexts(tuple(anatomy), tuple(diagnosis), tuple(extra), padded, report)
+        return OrganTexts(anatomy, tuple(told), tuple(diagnosis), tuple(normal), tuple(extra), padded, said.report)
 
-    def _true_texts(self, patient: Patient) -> set[str]:
-        """Every text that says one of the patient's findings; "Renal cyst." is said of either kidney."""
-        texts = {finding.sentence for finding in patient.findings}
-        for finding in patient.findings:
-            for known in self._living.get(finding.organ, []):
-                if known.id == finding.abnormality:
-                    texts.update(finding_prompts(known, finding.organ).positive)
+    def _true_texts(self, said: StudyText) -> set[str]:
+        """Every text that says a finding of the patient, suspected ones too; "Renal cyst." is said of either kidney."""
+        abnormal = [statement for statement in said.statements if not statement.normal]
+        texts = {statement.sentence for statement in abnormal}
+        for statement in abnormal:
+            known = self._known(statement.organ, statement.finding)
+            texts.update(finding_prompts(known, statement.organ).positive if known else ())
         return texts
 
-    def _false_texts(self, organ: str, true_abnormalities: set[str], rng: np.random.Generator) -> list[str]:
-        entries = [e for e in self._by_organ.get(organ, []) if e.abnormality not in true_abnormalities]
+    def _false_texts(self, organ: str, here: Sequence[Statement], rng: np.random.Generator) -> list[DictionaryEntry]:
+        """Texts about the organ that are not true of it: of the dictionary, and of what the report denies."""
+        abnormal = [statement for statement in here if not statement.normal]
+        true = {statement.finding for statement in abnormal}  # None: one that the catalogue does not know
+        own = {statement.sentence for statement in abnormal}
+        denied = {s.finding for s in here if s.normal and s.finding} - true
+        entries = [e for e in self._by_organ.get(organ, []) if e.abnormality not in true and e.text not in own]
+        for known in [a for a in self._living.get(organ, []) if a.id in denied]:
+            texts = finding_prompts(known, organ).positive
+            entries += [e for e in (DictionaryEntry(organ, known.id, text) for text in texts) if e not in entries]
         chosen = rng.permutation(len(entries))[: self._count]
-        return [entries[i].text for i in chosen]
+        return [entries[i] for i in chosen]
 
-    def _abnormal_text(self, abnormality: str, organ: str, sentence: str, rng: np.random.Generator) -> str:
-        known = next((a for a in self._living.get(organ, []) if a.id == abnormality), None)
+    def _abnormal_text(self, statement: Statement, rng: np.random.Generator) -> str:
+        known = self._known(statement.organ, statement.finding)
         if known is None or rng.random() < REPORT_SHARE:
-            return sentence
-        return str(rng.choice(finding_prompts(known, organ).positive))
+            return statement.sentence
+        return str(rng.choice(finding_prompts(known, statement.organ).positive))
 
-    def _normal_text(self, organ: str, rng: np.random.Generator) -> str:
-        living = self._living.get(organ, [])
-        if not living or rng.random() < TEMPLATE_SHARE:
-            return normal_prompt(readable_name(organ))
-        abnormality = living[int(rng.integers(len(living)))]
-        return str(rng.choice(finding_prompts(abnormality, organ).negative))
+    def _normal_text(self, organ: str, here: Sequence[Statement], exhaustive: bool, rng: np.random.Generator) -> str:
+        template, living = normal_prompt(readable_name(organ)), self._living.get(organ, [])
+        if exhaustive:
+            if not living or rng.random() < TEMPLATE_SHARE:
+                return template
+            abnormality = living[int(rng.integers(len(living)))]
+            return str(rng.choice(finding_prompts(abnormality, organ).negative))
+        if not here or rng.random() < TEMPLATE_SHARE:
+            return template
+        return here[int(rng.integers(len(here)))].sentence
+
+    def _known(self, organ: str, finding: str | None) -> Abnormality | None:
+        """The catalogue's finding of that id, where it lives in the organ."""
+        return next((known for known in self._living.get(organ, []) if known.id == finding), None)
 
 
 def _repeat_to(texts: tuple[str, ...], count: int) -> tuple[str, ...]:

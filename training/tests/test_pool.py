@@ -26,23 +26,23 @@ def base() -> Patient:
 def test_a_patient_of_the_pool_depends_on_its_seed_and_number_alone(tmp_path):
     make_pool({"a": base()}, tmp_path / "one", SPACING_MM, 3, range(2))
     make_pool({"a": base()}, tmp_path / "two", SPACING_MM, 3, [1])
-    one, two = (read_patient(tmp_path / name / "a" / "00001.npz") for name in ("one", "two"))
+    one, two = (read_patient(tmp_path / name / "a" / "00001") for name in ("one", "two"))
     assert np.array_equal(one.volume.array, two.volume.array)
     assert np.array_equal(one.segmentation.layers, two.segmentation.layers)
     assert one.findings == two.findings
-    other = read_patient(tmp_path / "one" / "a" / "00000.npz")
+    other = read_patient(tmp_path / "one" / "a" / "00000")
     assert other.volume.array.shape != one.volume.array.shape or not np.array_equal(
         other.volume.array, one.volume.array
     )
 
 
 def test_patients_that_exist_are_kept_and_progress_is_told(tmp_path):
-    path = tmp_path / "a" / "00000.npz"
-    path.parent.mkdir()
-    path.write_bytes(b"kept")
+    path = tmp_path / "a" / "00000"
+    path.mkdir(parents=True)
+    (path / "study.json").write_bytes(b"kept")
     told = []
     make_pool({"a": base()}, tmp_path, SPACING_MM, 3, range(2), lambda *what: told.append(what))
-    assert path.read_bytes() == b"kept"
+    assert [(file.name, file.read_bytes()) for file in path.iterdir()] == [("study.json", b"kept")]
     assert told == [("simulating patients", 1, 2), ("simulating patients", 2, 2)]
 
 
@@ -58,7 +58,7 @@ def test_the_first_patients_of_each_subject_are_drawn_with_their_sentences(tmp_p
     ]
     findings = json.loads((sick / "findings.json").read_text(encoding="utf-8"))
     assert findings[0]["sentence"] == CYST.sentence
-    mask = read_patient(pool / "alpha" / "00001.npz").segmentation
+    mask = read_patient(pool / "alpha" / "00001").segmentation
     middle = mask.grid.to_ras(np.argwhere(mask.mask("kidney_left")).mean(axis=0))
     assert np.allclose([findings[0]["details"][f"centre_{a}_mm"] for a in "ras"], middle)
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from training_phantom import CYST, NAMES, phantom, smoke_config
+from training_phantom import CYST, NAMES, phantom, smoke_config, stored
 
 from ctglip_training.config import TrainConfig
 from ctglip_training.samples import MIN_SHARE, Sample, draw_sample
@@ -23,7 +24,9 @@ def config(tmp_path, crop: int = 24, **changes) -> TrainConfig:
 
 
 def draw(config: TrainConfig, seed: int = 0, patient=None) -> Sample:
-    return draw_sample(patient or phantom(1, (CYST,), SIZE), config, SAMPLER, np.random.default_rng(seed))
+    patient = patient or phantom(1, (CYST,), SIZE)
+    entry = stored(patient, Path(config.data.pool) / f"with-{len(patient.findings)}" / "0")
+    return draw_sample(entry, config, SAMPLER, np.random.default_rng(seed))
 
 
 def place_of(sample: Sample, patient) -> tuple[slice, ...]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ctglip_training.config import TrainConfig, read_config
 from ctglip_training.simulate.patient import Patient, SimulatedFinding
-from ctglip_training.store import write_patient
+from ctglip_training.store import PoolEntry, write_patient
 from CTGLIPLib.geometry import Grid
 from CTGLIPLib.volume import Segmentation, Volume
 
@@ -63,12 +63,19 @@ def phantom(seed: int = 0, findings: Sequence[SimulatedFinding] = (), size: int 
     return Patient(Volume(array, grid), Segmentation(layers, grid, NAMES, "phantom", "names"), tuple(findings))
 
 
+def stored(patient: Patient, folder: Path) -> PoolEntry:
+    """The patient as the store's study `folder`, written if it is not there."""
+    if not folder.exists():
+        write_patient(patient, folder)
+    return PoolEntry(folder, folder.parent.name)
+
+
 def write_pool(folder: Path, count: int = 3) -> Path:
     """A pool of two subjects with `count` patients each, every other of them with findings."""
     for order, subject in enumerate(("alpha", "beta")):
         for number in range(count):
             findings = FINDINGS[: 1 + number % 3] if number % 2 else ()
-            write_patient(phantom(100 * order + number, findings), folder / subject / f"{number:05d}.npz")
+            write_patient(phantom(100 * order + number, findings), folder / subject / f"{number:05d}")
     return folder
 
 

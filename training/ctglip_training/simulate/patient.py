@@ -1,12 +1,13 @@
-"""A simulated patient: a CT, its organs, the findings put into them."""
+"""A patient: a CT, its organs, the findings put into them or what the report says, and where all that is from."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from ctglip_training.statements import NOTHING_FOUND, Statement, StudyText
 from CTGLIPLib.geometry import require_same_grid
 from CTGLIPLib.volume import Segmentation, Volume
 
@@ -29,9 +30,35 @@ class SimulatedFinding:
     details: dict[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Origin:
+    """Where a patient's data come from; empty = not known.
+
+    Attributes:
+        split: "train", "val" or "test", where the data set is split.
+        dataset: the layout that it was read from, or what made it.
+        licence: under which the data may be used.
+        credit: whom to thank.
+        notes: what to know about it.
+    """
+
+    split: str = ""
+    dataset: str = ""
+    licence: str = ""
+    credit: str = ""
+    notes: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, eq=False)
 class Patient:
-    """A CT in HU, its organ masks on the same grid, and the findings simulated so far.
+    """A CT in HU, its organ masks on the same grid, and what is known of them.
+
+    Attributes:
+        volume: the CT.
+        segmentation: its organs.
+        findings: those simulated so far.
+        text: what a real report says; None where the findings are all that there is.
+        origin: where the data come from.
 
     Raises:
         GeometryError: if the CT and the segmentation do not share a grid.
@@ -40,9 +67,22 @@ class Patient:
     volume: Volume
     segmentation: Segmentation
     findings: tuple[SimulatedFinding, ...] = ()
+    text: StudyText | None = None
+    origin: Origin = Origin()
 
     def __post_init__(self) -> None:
         require_same_grid(self.volume.grid, self.segmentation.grid, "The CT and the segmentation of a patient")
+
+    @property
+    def said(self) -> StudyText:
+        """What is said of the patient: the real report, or what the findings say."""
+        return findings_text(self.findings) if self.text is None else self.text
+
+
+def findings_text(findings: Sequence[SimulatedFinding]) -> StudyText:
+    """What findings say that are all that there is."""
+    statements = tuple(Statement(f.organ, f.sentence, finding=f.abnormality) for f in findings)
+    return StudyText(statements, " ".join(f.sentence for f in findings) or NOTHING_FOUND, exhaustive=True)
 
 
 FindingFunction = Callable[[Patient, str, np.random.Generator], "Patient | None"]

@@ -1,0 +1,160 @@
+"""A stored study without its voxels: `study.json`, from which a crop is drawn before any voxel is read.
+
+Conventions: affine and centroids in RAS mm; a box is the first and the last-but-one voxel index along i, j, k, null for
+an organ without voxels. Guarded by training/tests/test_store.py: measures that are read equal measures that are taken.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+
+from ctglip_training.simulate.patient import Origin, Patient, SimulatedFinding, findings_text
+from ctglip_training.statements import Statement, StudyText
+from CTGLIPLib.errors import InputError
+from CTGLIPLib.geometry import Grid
+from CTGLIPLib.organ_geometry import BODY_HU, OrganGeometry, body_centre_ras_mm, measure_organs
+from CTGLIPLib.volume import Segmentation
+
+STUDY_FILE = "study.json"
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, eq=False)
+class StoredStudy:
+    """What `study.json` says.
+
+    Attributes:
+        grid: of the CT and the organs.
+        names: the organs, in the order of their numbers.
+        source: as the segmentation's.
+        vocabulary: as the segmentation's.
+        geometry: measures of the organs.
+        body: measures of all that is denser than -300 HU, as of one organ.
+        body_centre_ras_mm: middle of the body (R, A), shape (2,).
+        findings: those that were simulated.
+        text: what a real report says; None where the findings are all that there is.
+        origin: where the data come from.
+    """
+
+    grid: Grid
+    names: tuple[str, ...]
+    source: str
+    vocabulary: str
+    geometry: OrganGeometry
+    body: OrganGeometry
+    body_centre_ras_mm: np.ndarray
+    findings: tuple[SimulatedFinding, ...]
+    text: StudyText | None
+    origin: Origin
+
+    @property
+    def said(self) -> StudyText:
+        """What is said of the patient: the real report, or what the findings say."""
+        return findings_text(self.findings) if self.text is None else self.text
+
+
+def study_facts(patient: Patient) -> dict[str, Any]:
+    """The content of a patient's `study.json`."""
+    volume, organs = patient.volume, patient.segmentation
+    body = Segmentation((volume.array > BODY_HU)[None].astype(np.uint16), volume.grid, ("body",))
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "origin": asdict(patient.origin),
+        "shape_ijk": list(volume.grid.shape_ijk),
+        "affine": volume.grid.affine.tolist(),
+        "body_centre_ras_mm": body_centre_ras_mm(volume).tolist(),
+        "body": _measures(body)[0],
+        "source": organs.source,
+        "vocabulary": organs.vocabulary,
+        "organs": _measures(organs),
+        "findings": [asdict(finding) for finding in patient.findings],
+        "text": None if patient.text is None else asdict(patient.text),
+    }
+
+
+def read_study(folder: Path) -> StoredStudy:
+    """The study of a folder.
+
+    Raises:
+        InputError: if its `study.json` is missing or broken.
+    """
+    path = folder / STUDY_FILE
+    try:
+        facts: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if facts["schema_version"] != SCHEMA_VERSION:
+            raise ValueError(f"schema {facts['schema_version']}, not {SCHEMA_VERSION}")  # noqa: EM102, TRY301 - told below
+        shape = facts["shape_ijk"]
+        grid = Grid((shape[0], shape[1], shape[2]), np.array(facts["affine"]))
+        return StoredStudy(
+            grid=grid,
+            names=tuple(organ["name"] for organ in facts["organs"]),
+            source=facts["source"],
+            vocabulary=facts["vocabulary"],
+            geometry=_geometry(facts["organs"], grid),
+            body=_geometry([facts["body"]], grid),
+            body_centre_ras_mm=np.array(facts["body_centre_ras_mm"], dtype=np.float64),
+            findings=tuple(SimulatedFinding(**finding) for finding in facts["findings"]),
+            text=_text(facts["text"]),
+            origin=Origin(**{**facts["origin"], "notes": tuple(facts["origin"]["notes"])}),
+        )
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        raise broken_study(folder, error) from error
+
+
+def broken_study(folder: Path, error: Exception) -> InputError:
+    """The error that names a study that cannot be read."""
+    msg = (
+        f"Expected a stored study at {folder}: {error}. "
+        "Delete it and run `ctglip-train simulate` or `ctglip-train prepare` again."
+    )
+    return InputError(msg)
+
+
+def _measures(organs: Segmentation) -> list[dict[str, Any]]:
+    """Name, voxels, centroid and box of every organ."""
+    measured = measure_organs(organs)
+    boxes: dict[int, list[list[int]]] = {}
+    for layer in organs.layers:
+        for number, box in enumerate(ndimage.find_objects(layer.astype(np.int32), max_label=len(organs.names))):
+            if box is not None:
+                boxes[number] = [[s.start, s.stop] for s in box]
+    return [
+        {
+            "name": name,
+            "voxels": int(measured.voxels[number]),
+            "centroid_ras_mm": measured.centroid_ras_mm[number].tolist() if number in boxes else None,
+            "box_ijk": boxes.get(number),
+        }
+        for number, name in enumerate(organs.names)
+    ]
+
+
+def _geometry(organs: Sequence[Mapping[str, Any]], grid: Grid) -> OrganGeometry:
+    """The measures as `measure_organs` gives them; extent and touched borders follow from the boxes."""
+    count = len(organs)
+    voxels = np.array([organ["voxels"] for organ in organs], dtype=np.int64)
+    centroid = np.full((count, 3), np.nan)
+    box = np.zeros((count, 3, 2), dtype=np.int64)
+    there = np.array([organ["box_ijk"] is not None for organ in organs], dtype=bool)
+    for number in np.flatnonzero(there):
+        centroid[number] = organs[int(number)]["centroid_ras_mm"]
+        box[number] = organs[int(number)]["box_ijk"]
+    extent = (box[:, :, 1] - box[:, :, 0]) @ np.abs(grid.affine[:3, :3]).T
+    touches = np.zeros((count, 6), dtype=bool)
+    touches[:, 0::2] = there[:, None] & (box[:, :, 0] == 0)
+    touches[:, 1::2] = there[:, None] & (box[:, :, 1] == np.array(grid.shape_ijk))
+    return OrganGeometry(voxels, voxels * grid.voxel_volume_ml, centroid, extent, touches)
+
+
+def _text(facts: Mapping[str, Any] | None) -> StudyText | None:
+    if facts is None:
+        return None
+    statements = tuple(Statement(**statement) for statement in facts["statements"])
+    return StudyText(statements, facts["report"], facts["exhaustive"])
