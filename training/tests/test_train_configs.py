@@ -12,7 +12,8 @@ from CTGLIPLib.errors import ConfigError
 from CTGLIPLib.organs import ORGANS
 from CTGLIPLib.text_source import encoder_source
 
-FILES = sorted(path.name for path in CONFIGS.glob("*.toml") if path.name not in ("subjects.toml", "ladder.toml"))
+OTHERS = ("subjects", "ladder", "finetune")
+FILES = sorted(path.name for path in CONFIGS.glob("*.toml") if not path.name.startswith(OTHERS))
 
 
 @pytest.mark.parametrize("name", FILES)
