@@ -7,7 +7,7 @@ The probabilities hold at the share of positives among the cases; simulated pati
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -59,6 +59,23 @@ def calibrate(cases: Sequence[FindingCase], score: ScoreConfig, calibrated_on: s
             if fitted[0] > 0:
                 by_finding[str(name)] = fitted
     return replace(score, slope=slope, intercept=intercept, by_finding=by_finding, calibrated_on=calibrated_on)
+
+
+def left_out_scores(cases: Mapping[str, Sequence[FindingCase]], score: ScoreConfig) -> dict[str, ScoreConfig]:
+    """For each subject a score that is fitted to the other subjects' cases alone.
+
+    Args:
+        cases: of each subject.
+        score: threshold and temperature are kept.
+
+    Raises:
+        InputError: as `calibrate`, if the others have too few cases, or margins that do not grow.
+    """
+    fitted = {}
+    for subject in cases:
+        others = [case for name, own in cases.items() if name != subject for case in own]
+        fitted[subject] = calibrate(others, score, ", ".join(name for name in cases if name != subject))
+    return fitted
 
 
 def fit_logistic(margins: np.ndarray, truth: np.ndarray) -> tuple[float, float]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ctglip_training.data_command import add_data_commands
 from ctglip_training.finetune_command import add_finetune
+from ctglip_training.evaluate_command import add_calibrate, add_evaluate
 from ctglip_training.ladder_command import add_ladder
 from ctglip_training.pairs_command import add_pairs_commands
 from ctglip_training.score_command import add_score
@@ -41,10 +42,10 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_simulate(commands)
     _add_pretrain(commands)
-    _add_evaluate(commands)
+    add_evaluate(commands)
     add_finetune(commands)
     add_score(commands)
-    _add_calibrate(commands)
+    add_calibrate(commands)
     add_ladder(commands)
     _add_text_bank(commands)
     add_pairs_commands(commands)
@@ -83,32 +84,6 @@ def _add_pretrain(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     command.set_defaults(run=_pretrain)
 
 
-def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    command = commands.add_parser("evaluate", help="organ recognition and finding AUC on held-out subjects")
-    command.add_argument("--run", type=Path, required=True, dest="run_folder", help="folder of a pretrain run")
-    command.add_argument("--subjects", type=Path, default=Path("training/configs/subjects.toml"))
-    command.add_argument(
-        "--data", type=Path, help="folder that the list's paths are relative to (default $CTGLIP_DATA)"
-    )
-    command.add_argument("--patients", type=_positive, default=60, help="simulated patients of each held-out subject")
-    command.add_argument("--text-folder", type=Path, help="local folder of the text encoder")
-    command.set_defaults(run=_evaluate)
-
-
-def _add_calibrate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    command = commands.add_parser("calibrate", help="fit a model's scores to the cases of runs that held subjects out")
-    command.add_argument(
-        "--runs", type=Path, nargs="+", required=True, metavar="RUN",
-        help="folders of pretrain runs; a run's cases.csv is used, written by evaluate, or else its model is asked",
-    )  # fmt: skip
-    command.add_argument(
-        "--model", type=Path, required=True, metavar="MODEL_FOLDER", help="the model whose scores are set"
-    )
-    command.add_argument("--patients", type=_positive, default=60, help="simulated patients of each held-out subject")
-    command.add_argument("--text-folder", type=Path, help="local folder of the text encoder")
-    command.set_defaults(run=_calibrate)
-
-
 def _add_text_bank(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = commands.add_parser("text-bank", help="embed all known phrases with the default encoder, to be shipped")
     command.set_defaults(run=_text_bank)
@@ -144,33 +119,10 @@ def _pretrain(options: argparse.Namespace) -> None:
     export_model(used, network, options.out / "model")
 
 
-def _evaluate(options: argparse.Namespace) -> None:
-    from ctglip_training.hold_out import evaluate_run
-    from ctglip_training.subjects import data_folder, read_subjects
-
-    subjects, data = read_subjects(options.subjects), data_folder(options.data)
-    summary = evaluate_run(options.run_folder, subjects, data, options.patients, options.text_folder)
-    sys.stdout.write(summary + "\n")
-
-
-def _calibrate(options: argparse.Namespace) -> None:
-    from ctglip_training.calibrate_model import calibrate_model
-
-    summary = calibrate_model(options.runs, options.model, options.patients, options.text_folder)
-    sys.stdout.write(summary + "\n")
-
-
 def _text_bank(_options: argparse.Namespace) -> None:
     from CTGLIPLib.text_bank import build_shipped_bank
 
     build_shipped_bank()
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        msg = f"expected a whole number of 1 or more, got {text!r}"
-        raise argparse.ArgumentTypeError(msg)
-    return int(text)
 
 
 def _progress(what: str, done: int, total: int) -> None:

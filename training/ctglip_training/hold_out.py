@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -21,14 +20,18 @@ from ctglip_training.evaluate import (
     OrganReport,
     summarise_findings,
 )
+from ctglip_training.evaluation.results_folder import plain
 from ctglip_training.evaluation.zero_shot import Answers
+from ctglip_training.evaluation.zero_shot_folder import Evaluation, write_evaluation
 from ctglip_training.export import load_run_model
+from ctglip_training.separate import separate_score, threshold_cases
 from ctglip_training.simulate.patient import Patient
 from ctglip_training.state import read_run_config
 from ctglip_training.store import PoolEntry, list_pool, read_patient
 from ctglip_training.subjects import Subject, load_subject
+from CTGLIPLib.config import ScoreConfig
 from CTGLIPLib.errors import ConfigError
-from CTGLIPLib.files import whole_file
+from CTGLIPLib.files import write_whole_text
 from CTGLIPLib.geometry import canonical_grid, grid_at_spacing
 from CTGLIPLib.progress import ProgressCallback, report
 from CTGLIPLib.resample import resample_volume
@@ -37,6 +40,8 @@ from CTGLIPLib.text_bank import open_text_encoder
 
 EMBEDDINGS = "embeddings"
 """Folder within a run's that its patients' embeddings are kept in."""
+RESULTS = "results"
+"""Folder within a run's that results go to."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +54,7 @@ class OpenRun:
         evaluator: asks its exported model.
         trained: names of the organs that its training patients contain.
         cache: embeddings of the patients that it was asked before.
+        score: how the exported model makes probabilities.
     """
 
     config: TrainConfig
@@ -56,6 +62,7 @@ class OpenRun:
     evaluator: Evaluator
     trained: frozenset[str]
     cache: EmbeddingCache
+    score: ScoreConfig
 
 
 def open_run(run: Path, text_folder: Path | None = None, trained: frozenset[str] | None = None) -> OpenRun:
@@ -79,7 +86,8 @@ def open_run(run: Path, text_folder: Path | None = None, trained: frozenset[str]
     preprocess = folder.config.preprocess
     evaluator = Evaluator(network, preprocess, encoder, whole_image=config.method == "vanilla-clip")
     known = frozenset(trained_organs(config)) if trained is None else trained
-    return OpenRun(config, preprocess.spacing_mm, evaluator, known, EmbeddingCache(run / EMBEDDINGS, folder.sha256))
+    cache = EmbeddingCache(run / EMBEDDINGS, folder.sha256)
+    return OpenRun(config, preprocess.spacing_mm, evaluator, known, cache, folder.config.score)
 
 
 def held_out_cases(run: OpenRun, patients: int) -> dict[str, list[FindingCase]]:
@@ -125,23 +133,40 @@ def _ask(run: OpenRun, entries: Sequence[PoolEntry], progress: ProgressCallback 
     return Answers(tuple(organs), tuple(findings))
 
 
-def evaluate_run(
-    run: Path, subjects: Sequence[Subject], data: Path, patients: int, text_folder: Path | None = None
-) -> str:
-    """Write `evaluation.json` and `cases.csv` into the run's folder and return a short table.
+@dataclass(frozen=True)
+class Asking:
+    """How a run is evaluated.
+
+    Attributes:
+        patients: simulated patients of each held-out subject.
+        text_folder: local folder of the text encoder.
+        threshold_cases: `cases.csv` of other runs, whose subjects choose thresholds and calibrate scores.
+        progress: told of every patient and resampling; may stop.
+    """
+
+    patients: int = 60
+    text_folder: Path | None = None
+    threshold_cases: tuple[Path, ...] = ()
+    progress: ProgressCallback | None = None
+
+
+def evaluate_run(run: Path, subjects: Sequence[Subject], data: Path, how: Asking, out: Path | None = None) -> str:
+    """Write `evaluation.json` and `cases.csv` into the run's folder, results into `out`, and return a short table.
 
     Raises:
         ConfigError: if the run held no subject out, a held-out subject is not listed, or has no patients.
+        InputError: if the threshold cases are of a subject that is evaluated.
     """
-    opened = open_run(run, text_folder)
+    opened = open_run(run, how.text_folder)
     listed = _listed(opened.config, subjects)
-    cases = held_out_cases(opened, patients)
+    separate = threshold_cases(how.threshold_cases, opened.config.data.hold_out)
+    answers = held_out_answers(opened, how.patients, how.progress)
     lines, results = [], {}
     for subject in listed:
         real = at_model_spacing(load_subject(subject, data), opened.spacing_mm)
         organs = opened.evaluator.organs(real, opened.trained)
-        findings = summarise_findings(cases[subject.id])
-        count = len({case.patient for case in cases[subject.id]})
+        findings = summarise_findings(answers[subject.id].findings)
+        count = len(answers[subject.id].patients)
         results[subject.id] = {
             "organ_top1": organs.top1,
             "organ_top5": organs.top5,
@@ -151,10 +176,27 @@ def evaluate_run(
             **asdict(findings),
         }
         lines.append(f"{opened.config.method} without {subject.id}: {_line(organs, findings, count)}")
-    write_cases(cases, run / CASES)
-    with whole_file(run / "evaluation.json") as temporary:
-        temporary.write_text(json.dumps(_nan_as_null(results), indent=1, allow_nan=False), encoding="utf-8")
-    return "\n".join(lines)
+    write_cases({subject: own.findings for subject, own in answers.items()}, run / CASES)
+    write_whole_text(run / "evaluation.json", json.dumps(plain(results), indent=1, allow_nan=False))
+    evaluation = _evaluation(opened, answers, separate, lines)
+    return "\n".join([*lines, write_evaluation(evaluation, out or run / RESULTS, progress=how.progress)])
+
+
+def _evaluation(
+    run: OpenRun, answers: Mapping[str, Answers], separate: Mapping[str, Sequence[FindingCase]], lines: Sequence[str]
+) -> Evaluation:
+    score, calibrated = separate_score(run.score, separate)
+    patients = sum(len(own.patients) for own in answers.values())
+    made = "one real subject, so they share its anatomy and the intervals are not those of other people"
+    several = f"{len(answers)} real subjects, so they share their anatomies"
+    notes = (
+        f"All {patients} patients were made from {made if len(answers) == 1 else several}: {', '.join(answers)}. "
+        "Findings are simulated, and all that a patient has is known.",
+        f"On the real scan itself: {'; '.join(lines)}.",
+        calibrated,
+    )
+    inputs = {"run": run.config.name, "method": run.config.method, "pool": Path(run.config.data.pool).name}
+    return Evaluation(f"{run.config.name} on {', '.join(answers)}", answers, score, separate, notes, inputs)
 
 
 def _listed(config: TrainConfig, subjects: Sequence[Subject]) -> list[Subject]:
@@ -164,15 +206,6 @@ def _listed(config: TrainConfig, subjects: Sequence[Subject]) -> list[Subject]:
         msg = f"The list of subjects lacks {', '.join(unknown)}, which the run held out; it has {', '.join(known)}."
         raise ConfigError(msg)
     return [known[name] for name in config.data.hold_out]
-
-
-def _nan_as_null(value: object) -> object:
-    """The same with None for NaN, which JSON has no word for."""
-    if isinstance(value, dict):
-        return {key: _nan_as_null(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_nan_as_null(item) for item in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _line(organs: OrganReport, findings: FindingSummary, patients: int) -> str:

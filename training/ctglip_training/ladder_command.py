@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ctglip_training.evaluate_command import positive, show_progress
+
 if TYPE_CHECKING:
     from ctglip_training.ladder import Ladder
 
@@ -36,7 +38,7 @@ def add_ladder(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="train nothing, table these runs; a row of several folds is given once a fold",
     )  # fmt: skip
     command.add_argument("--pool", help="folder of patients (default: the configuration's)")
-    command.add_argument("--patients", type=_positive, default=60, help="patients of each held-out subject")
+    command.add_argument("--patients", type=positive, default=60, help="patients of each held-out subject")
     command.add_argument("--text-folder", type=Path, help="local folder of the text encoder")
     command.set_defaults(run=_ladder)
 
@@ -49,7 +51,7 @@ def _ladder(options: argparse.Namespace) -> None:
 
     ladder = with_pool(read_ladder(options.config), options.pool)
     runs = _named_runs(options.runs) if options.runs else _trained(options, ladder)
-    answers = gather_answers(runs, options.patients, options.text_folder, _progress)
+    answers = gather_answers(runs, options.patients, options.text_folder, show_progress)
     table = make_table(answers, {row.name: (row.title, row.paper) for row in ladder.rows})
     words = table_markdown(table)
     write_whole_text(options.out / "table1.md", words)
@@ -86,15 +88,3 @@ def _named_runs(given: list[str]) -> dict[str, list[Path]]:
             raise ConfigError(msg)
         runs.setdefault(row, []).append(Path(folder))
     return runs
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        msg = f"expected a whole number of 1 or more, got {text!r}"
-        raise argparse.ArgumentTypeError(msg)
-    return int(text)
-
-
-def _progress(what: str, done: int, total: int) -> None:
-    sys.stderr.write(f"\r{what}: {done} of {total}" + ("\n" if done == total else ""))
-    sys.stderr.flush()

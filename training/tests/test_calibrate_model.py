@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from shutil import copytree
@@ -72,7 +73,7 @@ def test_the_cases_of_all_runs_make_the_scores_of_the_model(model, tmp_path, cap
     assert score.calibrated_on.startswith("50 simulated findings (25 present) in patients made from beta, gamma")
     shown = capsys.readouterr().out
     assert f"slope {score.slope:.3f}, intercept {score.intercept:.3f}" in shown
-    assert "expected calibration error 0." in shown
+    assert "expected calibration error, 95 % interval over patients: 0." in shown
     assert "in-sample" in shown
 
 
@@ -90,3 +91,38 @@ def test_a_run_without_cases_is_asked_itself(smoke_run, model, monkeypatch):
     assert "made from beta, each asked of a model trained without that subject" in shown
     assert "beta" in open_model_folder(model).card
     assert not (smoke_run / CASES).exists()
+
+
+def error_by_hand(cases: list[FindingCase], others: list[FindingCase]) -> float:
+    """Ten bins of the probabilities by a line fitted to the others."""
+    slope, intercept = fit_logistic(np.array([c.margin for c in others]), np.array([c.truth for c in others]))
+    sure = 1 / (1 + np.exp(-(slope * np.array([c.margin for c in cases]) + intercept)))
+    truth = np.array([c.truth for c in cases])
+    inside = np.minimum((sure * 10).astype(int), 9)
+    return float(sum(abs((sure - truth)[inside == b].sum()) for b in range(10)) / len(cases))
+
+
+def test_the_error_on_subjects_left_out_comes_of_scores_fitted_to_the_others(model, tmp_path):
+    first, second = made_up(1), [replace(case, margin=case.margin + 0.3) for case in made_up(2)]
+    runs = [run_with({"beta": first}, tmp_path / "a"), run_with({"gamma": second}, tmp_path / "b")]
+    shown = calibrate_model(runs, model, 2, out=tmp_path / "out")
+    facts = json.loads((tmp_path / "out" / "calibration.json").read_text(encoding="utf-8"))
+    fitted, honest = (facts["expected_calibration_error"][name] for name in (module.FITTED, module.LEFT_OUT))
+    expected = (error_by_hand(first, second) + error_by_hand(second, first)) / 2
+    assert honest["value"] == pytest.approx(expected)
+    assert honest["low"] <= honest["value"] <= honest["high"]
+    assert fitted["value"] < 0.15 < 0.3 < honest["value"]
+    assert f"{honest['value']:.3f}" in shown
+    assert (tmp_path / "out" / "reliability.png").stat().st_size > 5000
+
+
+@pytest.mark.parametrize(
+    ("others", "reason"),
+    [(None, "all cases are of one subject"), (made_up(2)[:6], "8 positive and 8 negative cases or more, got 3 and 3")],
+)
+def test_an_error_that_cannot_be_measured_on_others_is_told_and_the_scores_are_set(model, tmp_path, others, reason):
+    cases = {"beta": made_up(1)} if others is None else {"beta": made_up(1), "gamma": others}
+    shown = calibrate_model([run_with(cases, tmp_path / "a")], model, 2)
+    assert "not measured: " in shown
+    assert reason in shown
+    assert "beta" in open_model_folder(model).config.score.calibrated_on

@@ -16,7 +16,7 @@ from ctglip_training import evaluate, hold_out
 from ctglip_training.cases import CASES, read_cases
 from ctglip_training.evaluate import Evaluator, FindingCase, summarise_findings
 from ctglip_training.evaluation.classification import auc
-from ctglip_training.hold_out import evaluate_run, trained_organs
+from ctglip_training.hold_out import Asking, evaluate_run, trained_organs
 from ctglip_training.loop import new_model
 from ctglip_training.state import CHECKPOINT
 from ctglip_training.subjects import Subject
@@ -125,7 +125,7 @@ def test_a_run_is_tested_on_its_held_out_subject_alone(smoke_run, tmp_path, monk
     copytree(smoke_run, run)
     monkeypatch.setattr(hold_out, "load_subject", lambda subject, _data: phantom(7) if subject == BETA else None)
     monkeypatch.setattr(hold_out, "open_text_encoder", lambda *_args, **_named: FakeEncoder())
-    line = evaluate_run(run, (ALPHA, BETA), tmp_path, patients=2)
+    line = evaluate_run(run, (ALPHA, BETA), tmp_path, Asking(2))
     written = json.loads((run / "evaluation.json").read_text(encoding="utf-8"))
     assert set(written) == {"beta"}
     assert (written["beta"]["patients"], written["beta"]["organs"]) == (2, len(ASKED))
@@ -135,6 +135,8 @@ def test_a_run_is_tested_on_its_held_out_subject_alone(smoke_run, tmp_path, monk
     assert set(cases) == {"beta"}
     assert {case.patient for case in cases["beta"]} == {0, 1}
     assert all(-2 <= case.margin <= 2 for case in cases["beta"])
+    results = {path.name for path in (run / "results").iterdir()}
+    assert {"summary.md", "scores.json", "findings.csv", "organs.csv", "confusion.png", "reliability.png"} <= results
 
 
 def test_the_evaluation_holds_null_and_never_nan(smoke_run, tmp_path, monkeypatch):
@@ -142,7 +144,7 @@ def test_the_evaluation_holds_null_and_never_nan(smoke_run, tmp_path, monkeypatc
     copytree(smoke_run, run)
     monkeypatch.setattr(hold_out, "load_subject", lambda *_: phantom(7))
     monkeypatch.setattr(hold_out, "open_text_encoder", lambda *_args, **_named: FakeEncoder())
-    evaluate_run(run, (BETA,), tmp_path, patients=1)  # without a finding: nothing to tell apart
+    evaluate_run(run, (BETA,), tmp_path, Asking(1))  # without a finding: nothing to tell apart
     text = (run / "evaluation.json").read_text(encoding="utf-8")
     assert "NaN" not in text
     written = json.loads(text)["beta"]
@@ -154,10 +156,10 @@ def test_the_evaluation_holds_null_and_never_nan(smoke_run, tmp_path, monkeypatc
 def test_a_held_out_subject_without_patients_is_named(smoke_run, tmp_path, monkeypatch):
     monkeypatch.setattr(hold_out, "open_text_encoder", lambda *_args, **_named: FakeEncoder())
     with pytest.raises(ConfigError, match="Expected 1 patient or more of beta to evaluate, got 0 of the 3"):
-        evaluate_run(smoke_run, (BETA,), tmp_path, 0)
+        evaluate_run(smoke_run, (BETA,), tmp_path, Asking(0))
     monkeypatch.setattr(hold_out, "list_pool", lambda _pool: [])
     with pytest.raises(ConfigError, match="got 2 of the 0 in .* make patients"):
-        evaluate_run(smoke_run, (BETA,), tmp_path, 2)
+        evaluate_run(smoke_run, (BETA,), tmp_path, Asking(2))
 
 
 def test_a_run_without_hold_out_is_never_tested(smoke_run, tmp_path):
@@ -165,12 +167,12 @@ def test_a_run_without_hold_out_is_never_tested(smoke_run, tmp_path):
     state["config"]["data"]["hold_out"] = []
     torch.save(state, tmp_path / CHECKPOINT)
     with pytest.raises(ConfigError, match="held no subject out"):
-        evaluate_run(tmp_path, (ALPHA, BETA), tmp_path, 2)
+        evaluate_run(tmp_path, (ALPHA, BETA), tmp_path, Asking(2))
 
 
 def test_a_held_out_subject_that_is_not_listed_is_named(smoke_run, tmp_path):
     with pytest.raises(ConfigError, match="lacks beta"):
-        evaluate_run(smoke_run, (ALPHA,), tmp_path, 2)
+        evaluate_run(smoke_run, (ALPHA,), tmp_path, Asking(2))
 
 
 def test_trained_organs_are_those_of_the_training_subjects(pool):

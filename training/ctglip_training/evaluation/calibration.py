@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ctglip_training.evaluation.intervals import REPEATS, Estimate, estimate, resampled_weights
+
 BINS = 10
 
 
@@ -54,6 +56,22 @@ def expected_calibration_error(scores: np.ndarray, truth: np.ndarray, bins: int 
         bins: number of bins over 0..1.
     """
     return float(weighted_calibration_error(scores, truth, np.ones((1, len(scores))), bins)[0])
+
+
+def estimated_calibration_error(
+    scores: np.ndarray, truth: np.ndarray, patients: np.ndarray, repeats: int = REPEATS, seed: int = 0
+) -> Estimate:
+    """The expected calibration error with its interval over patients.
+
+    Args:
+        scores: probabilities, shape (case,).
+        truth: bool, shape (case,).
+        patients: of each case, shape (case,).
+        repeats: number of resamplings.
+        seed: of the resampling.
+    """
+    weights = resampled_weights(patients, repeats, seed)
+    return estimate(np.concatenate([weighted_calibration_error(scores, truth, block) for block in weights]))
 
 
 def weighted_calibration_error(

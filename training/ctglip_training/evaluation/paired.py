@@ -60,6 +60,7 @@ class PairedCases:
         only_predicted: volumes without labels.
         only_labelled: volumes without scores.
         left_out: findings of the protocol that are not scored.
+        probabilities: of the same cells where `scores` are margins; None where there are none, or `scores` are them.
     """
 
     findings: tuple[str, ...]
@@ -72,6 +73,7 @@ class PairedCases:
     only_predicted: tuple[str, ...]
     only_labelled: tuple[str, ...]
     left_out: tuple[str, ...]
+    probabilities: np.ndarray | None = None
 
 
 def read_pair(predictions: Path, labels: Path, protocol: Protocol, rules: PairRules) -> PairedCases:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from textwrap import shorten
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ctglip_training.evaluation.calibration import BINS, reliability_bins
+from ctglip_training.evaluation.calibration import BINS, expected_calibration_error, reliability_bins
 from ctglip_training.evaluation.paired import PairedCases
 from ctglip_training.evaluation.scoring import FindingFigures, Scores
 from ctglip_training.evaluation.thresholds import roc_points
@@ -39,19 +39,27 @@ def roc_figure(cases: PairedCases, scores: Scores) -> Figure:
 
 
 def reliability_figure(cases: PairedCases, scores: Scores) -> Figure:
-    """A panel for each finding: share of positives against the score, a dot's area growing with its cases."""
-    figure, panels = _grid(len(cases.findings), "Score", "Share that has the finding")
-    for place, (panel, finding) in enumerate(zip(panels, scores.findings, strict=True)):
+    """Share of positives against the score, a dot's area growing with its cases: all findings, then each alone."""
+    sure = cases.scores if cases.probabilities is None else cases.probabilities
+    figure, panels = _grid(len(cases.findings) + 1, "Score", "Share that has the finding")
+    error = scores.averages["micro"]["ece"]
+    _reliability(panels[0], sure[cases.known], cases.truth[cases.known], error.value)
+    panels[0].set_title("all findings together", fontsize=7, fontweight="bold")
+    for place, (panel, finding) in enumerate(zip(panels[1:], scores.findings, strict=True)):
         known = cases.known[:, place]
-        panel.plot([0, 1], [0, 1], color=CHANCE, linewidth=0.8, linestyle="--")
-        if known.any():
-            bins = reliability_bins(cases.scores[known, place], cases.truth[known, place], BINS)
-            area = 4 + 60 * bins.cases / max(1, bins.cases.max())
-            panel.plot(bins.mean_score, bins.share_positive, color=OURS, linewidth=0.8, alpha=0.6)
-            panel.scatter(bins.mean_score, bins.share_positive, s=area, color=OURS, linewidths=0)
-            panel.text(0.03, 0.95, f"ECE {finding.figures['ece'].value:.3f}", ha="left", va="top", fontsize=8)
+        _reliability(panel, sure[known, place], cases.truth[known, place], finding.figures["ece"].value)
         _title(panel, finding)
     return figure
+
+
+def _reliability(panel: Axes, sure: np.ndarray, truth: np.ndarray, error: float) -> None:
+    panel.plot([0, 1], [0, 1], color=CHANCE, linewidth=0.8, linestyle="--")
+    if len(sure):
+        bins = reliability_bins(sure, truth, BINS)
+        area = 4 + 60 * bins.cases / max(1, bins.cases.max())
+        panel.plot(bins.mean_score, bins.share_positive, color=OURS, linewidth=0.8, alpha=0.6)
+        panel.scatter(bins.mean_score, bins.share_positive, s=area, color=OURS, linewidths=0)
+        panel.text(0.03, 0.95, f"ECE {error:.3f}", ha="left", va="top", fontsize=8)
 
 
 def auc_figure(scores: Scores) -> Figure:
@@ -76,6 +84,40 @@ def auc_figure(scores: Scores) -> Figure:
     axes.set_ylim(-0.6, len(ordered) - 0.4)
     axes.set_xlabel("AUC, with its 95 % interval over patients")
     axes.set_title(f"Mean AUC {mean}; findings (present/asked)", fontsize=9)
+    return figure
+
+
+def calibration_figure(curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
+    """Share of positives against the score, a panel for each set of cases.
+
+    Args:
+        curves: scores and truths of each set, by its title; shapes (case,).
+    """
+    figure, panels = _grid(len(curves), "Score", "Share that has the finding")
+    for panel, (title, (sure, truth)) in zip(panels, curves.items(), strict=True):
+        _reliability(panel, sure, truth, expected_calibration_error(sure, truth))
+        panel.set_title(title, fontsize=7)
+    return figure
+
+
+def confusion_figure(names: Sequence[str], given: Sequence[str], shares: np.ndarray) -> Figure:
+    """Which name each organ was given.
+
+    Args:
+        names: the organs, a row each.
+        given: names that were given, a column each.
+        shares: of each organ's cases that got each name, shape (organ, given).
+    """
+    size = (2.6 + 0.15 * len(given), 2.2 + 0.15 * len(names))
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.add_subplot()
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
+    axes.set_xticks(range(len(given)), [_short(name) for name in given], rotation=90)
+    axes.set_yticks(range(len(names)), [_short(name) for name in names])
+    axes.tick_params(labelsize=6, length=1)
+    axes.set_xlabel("name that came first", fontsize=8)
+    axes.set_ylabel("organ", fontsize=8)
+    figure.colorbar(image, ax=axes, label="share of the organ's cases", shrink=0.6)
     return figure
 
 

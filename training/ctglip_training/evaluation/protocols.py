@@ -59,6 +59,7 @@ class Protocol:
         rules: threshold rules that choose on the test set itself, see `thresholds.RULES`.
         notes: what a reader of the figures has to know.
         subsets: findings that a published system's mean is over, by name.
+        unit: what a row of scores is.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Protocol:
     rules: tuple[str, ...]
     notes: tuple[str, ...]
     subsets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    unit: str = "volumes"
 
 
 FVLM_LEFT_OUT = ("Medical material", "Lymphadenopathy")

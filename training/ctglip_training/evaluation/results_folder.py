@@ -9,7 +9,7 @@ import csv
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import asdict, dataclass, field, is_dataclass
 from pathlib import Path
 
 from ctglip_training.evaluation.intervals import Estimate
@@ -33,18 +33,22 @@ class Outcome:
         cases: what was scored.
         scores: the figures.
         inputs: the files, by what they are.
+        beside: further figures of ours that published ones are shown beside, by metric, and as what.
+        told: further notes.
     """
 
     protocol: Protocol
     cases: PairedCases
     scores: Scores
     inputs: Mapping[str, str]
+    beside: Mapping[str, tuple[Estimate, str]] = field(default_factory=dict)
+    told: tuple[str, ...] = ()
 
     @property
     def warnings(self) -> list[str]:
         """What a reader has to know about these cases, in words."""
         cases, scores = self.cases, self.scores
-        told = []
+        told = list(self.told)
         if cases.only_predicted or cases.only_labelled:
             told.append(
                 f"Not scored, listed in {VOLUMES_JSON}: volumes with scores but no labels: "
@@ -121,9 +125,9 @@ def markdown(outcome: Outcome) -> str:
     scores, protocol = outcome.scores, outcome.protocol
     header = (
         f"# Scores: {protocol.title}\n\n"
-        f"{scores.volumes} volumes of {scores.patients} patients, {len(scores.findings)} findings. Figures with their "
-        f"95 % interval over patients ({scores.repeats} resamplings, seed {scores.seed}; thresholds are chosen once "
-        "and kept in all of them). Research only, not for diagnosis.\n"
+        f"{scores.volumes} {protocol.unit} of {scores.patients} patients, {len(scores.findings)} findings. Figures "
+        f"with their 95 % interval over patients ({scores.repeats} resamplings, seed {scores.seed}; thresholds are "
+        "chosen once and kept in all of them). Research only, not for diagnosis.\n"
     )
     parts = [header, _averages_table(scores), _findings_table(scores), _published_tables(outcome)]
     notes = [*outcome.warnings, *protocol.notes]
@@ -165,7 +169,7 @@ def _published_tables(outcome: Outcome) -> str:
     lines = ["| system | metric | published, % | ours, % | threshold and findings of ours | their protocol | source |",
              "|---|---|---|---|---|---|---|"]  # fmt: skip
     for figure in means:
-        rule, ours = _beside(outcome.scores, figure)
+        rule, ours = _beside(outcome, figure)
         system = f"{figure.system} (supervised)" if figure.supervised else figure.system
         lines.append(_row(system, figure.metric, f"{figure.percent:g}", ours, rule, figure.protocol, figure.source))
     own = {finding.name: finding for finding in outcome.scores.findings}
@@ -181,8 +185,12 @@ def _published_tables(outcome: Outcome) -> str:
     )
 
 
-def _beside(scores: Scores, figure: Published) -> tuple[str, str]:
+def _beside(outcome: Outcome, figure: Published) -> tuple[str, str]:
     """Our threshold rule and figure that belong beside a published one, over the same findings where we know them."""
+    scores = outcome.scores
+    if figure.metric in outcome.beside:
+        found, over = outcome.beside[figure.metric]
+        return over, _percent(found)
     kind = "micro" if figure.metric == "crg" else f"macro, {figure.subset}" if figure.subset else "macro"
     ours = scores.averages.get(kind, scores.averages["macro"])
     over = figure.subset if kind in scores.averages and figure.subset else f"all {len(scores.findings)}"

@@ -130,7 +130,7 @@ def score(
     averages: list[Mapping[str, Figures]] = []
     done = 0
     for weights in resampled_weights(cases.patients, rules.repeats, rules.seed):
-        measured = _finding_figures(cases, weights, thresholds, rules.kind)
+        measured = _finding_figures(cases, weights, thresholds, probabilities_of(cases, rules.kind))
         own.append(measured[0])
         averages.append(_averages(cases, weights, measured, rules))
         done += len(weights)
@@ -175,8 +175,13 @@ def choose_thresholds(cases: PairedCases, rules: ScoreRules, separate: PairedCas
     return chosen
 
 
+def probabilities_of(cases: PairedCases, kind: ScoreKind) -> np.ndarray | None:
+    """What calibration is measured on, shape (volume, finding); None where there are margins alone."""
+    return cases.scores if kind == "probability" else cases.probabilities
+
+
 def _finding_figures(
-    cases: PairedCases, weights: np.ndarray, thresholds: Mapping[str, np.ndarray], kind: ScoreKind
+    cases: PairedCases, weights: np.ndarray, thresholds: Mapping[str, np.ndarray], probabilities: np.ndarray | None
 ) -> tuple[Figures, dict[str, list[Counts]], np.ndarray]:
     """Figures, shape (finding, repeat), counts by rule of findings with a threshold, positives, shape as figures."""
     figures: dict[str, list[np.ndarray]] = {}
@@ -188,9 +193,10 @@ def _finding_figures(
         own = weights[:, known]
         positives.append(own @ truth.astype(np.float64))
         figures.setdefault("auc", []).append(weighted_auc(scores, truth, own))
-        if kind == "probability":
-            figures.setdefault("ece", []).append(weighted_calibration_error(scores, truth, own))
-            figures.setdefault("brier", []).append(weighted_brier_score(scores, truth, own))
+        if probabilities is not None:
+            sure = probabilities[known, place]
+            figures.setdefault("ece", []).append(weighted_calibration_error(sure, truth, own))
+            figures.setdefault("brier", []).append(weighted_brier_score(sure, truth, own))
         for rule, chosen in thresholds.items():
             called = count_calls(scores >= chosen[place], truth, own)
             unchosen = bool(np.isnan(chosen[place]))
@@ -215,7 +221,7 @@ def _averages(
         if len(rows) == len(names) < len(cases.findings):
             averages[f"macro, {subset}"] = {name: macro_average(values[rows]) for name, values in figures.items()}
     averages["weighted"] = {name: weighted_average(values, positives) for name, values in figures.items()}
-    averages["micro"] = _pooled(cases, weights, rules.kind)
+    averages["micro"] = _pooled(cases, weights, probabilities_of(cases, rules.kind))
     for rule, own in counts.items():
         if own:
             total = added(own)
@@ -224,7 +230,7 @@ def _averages(
     return averages
 
 
-def _pooled(cases: PairedCases, weights: np.ndarray, kind: ScoreKind) -> dict[str, np.ndarray]:
+def _pooled(cases: PairedCases, weights: np.ndarray, probabilities: np.ndarray | None) -> dict[str, np.ndarray]:
     """Figures of all known cells together that need no threshold, the AUC in slices that keep memory small."""
     order = np.argsort(cases.scores[cases.known])  # once: sorting what is sorted takes no time in every slice
     scores, truth = cases.scores[cases.known][order], cases.truth[cases.known][order]
@@ -232,8 +238,8 @@ def _pooled(cases: PairedCases, weights: np.ndarray, kind: ScoreKind) -> dict[st
     step = max(1, weights.size // len(scores))
     slices = (weights[start : start + step, volume] for start in range(0, len(weights), step))
     figures = {"auc": np.concatenate([weighted_auc(scores, truth, some) for some in slices])}
-    if kind == "probability":
-        error, brier = pooled_calibration(cases.scores, cases.truth, cases.known, weights)
+    if probabilities is not None:
+        error, brier = pooled_calibration(probabilities, cases.truth, cases.known, weights)
         figures |= {"ece": error, "brier": brier}
     return figures
 
