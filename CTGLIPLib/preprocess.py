@@ -99,8 +99,9 @@ def input_channels(image: np.ndarray, grid: Grid, body_centre_ras_mm: np.ndarray
     ]
     channels = [image]
     for offset in (right, front):
-        channels.append(np.broadcast_to(np.clip(offset / COORDINATE_SCALE_MM, -1.5, 1.5), image.shape))
-    return np.stack(channels).astype(np.float32)
+        position = np.clip(offset / COORDINATE_SCALE_MM, -1.5, 1.5).astype(np.float32)
+        channels.append(np.broadcast_to(position, image.shape))
+    return np.stack(channels).astype(np.float32, copy=False)
 
 
 def sub_grid(grid: Grid, start_ijk: tuple[int, int, int], shape_ijk: tuple[int, int, int]) -> Grid:

@@ -7,8 +7,9 @@ an organ without voxels. Guarded by training/tests/test_store.py: measures that 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ class StoredStudy:
     text: StudyText | None
     origin: Origin
 
-    @property
+    @cached_property
     def said(self) -> StudyText:
         """What is said of the patient: the real report, or what the findings say."""
         return findings_text(self.findings) if self.text is None else self.text
@@ -70,7 +71,7 @@ def study_facts(patient: Patient) -> dict[str, Any]:
         "shape_ijk": list(volume.grid.shape_ijk),
         "affine": volume.grid.affine.tolist(),
         "body_centre_ras_mm": body_centre_ras_mm(volume).tolist(),
-        "body": _measures(body)[0],
+        "body": _measures(body),
         "source": organs.source,
         "vocabulary": organs.vocabulary,
         "organs": _measures(organs),
@@ -94,11 +95,11 @@ def read_study(folder: Path) -> StoredStudy:
         grid = Grid((shape[0], shape[1], shape[2]), np.array(facts["affine"]))
         return StoredStudy(
             grid=grid,
-            names=tuple(organ["name"] for organ in facts["organs"]),
+            names=tuple(facts["organs"]["name"]),
             source=facts["source"],
             vocabulary=facts["vocabulary"],
             geometry=_geometry(facts["organs"], grid),
-            body=_geometry([facts["body"]], grid),
+            body=_geometry(facts["body"], grid),
             body_centre_ras_mm=np.array(facts["body_centre_ras_mm"], dtype=np.float64),
             findings=tuple(SimulatedFinding(**finding) for finding in facts["findings"]),
             text=_text(facts["text"]),
@@ -117,37 +118,32 @@ def broken_study(folder: Path, error: Exception) -> InputError:
     return InputError(msg)
 
 
-def _measures(organs: Segmentation) -> list[dict[str, Any]]:
-    """Name, voxels, centroid and box of every organ."""
+def _measures(organs: Segmentation) -> dict[str, list[Any]]:
+    """Name, voxels, centroid and box of every organ, by columns."""
     measured = measure_organs(organs)
-    boxes: dict[int, list[list[int]]] = {}
+    boxes: list[Any] = [None] * len(organs.names)
     for layer in organs.layers:
         for number, box in enumerate(ndimage.find_objects(layer.astype(np.int32), max_label=len(organs.names))):
             if box is not None:
                 boxes[number] = [[s.start, s.stop] for s in box]
-    return [
-        {
-            "name": name,
-            "voxels": int(measured.voxels[number]),
-            "centroid_ras_mm": measured.centroid_ras_mm[number].tolist() if number in boxes else None,
-            "box_ijk": boxes.get(number),
-        }
-        for number, name in enumerate(organs.names)
-    ]
+    return {
+        "name": list(organs.names),
+        "voxels": measured.voxels.tolist(),
+        "centroid_ras_mm": [
+            c if box else None for c, box in zip(measured.centroid_ras_mm.tolist(), boxes, strict=True)
+        ],
+        "box_ijk": boxes,
+    }
 
 
-def _geometry(organs: Sequence[Mapping[str, Any]], grid: Grid) -> OrganGeometry:
+def _geometry(organs: Mapping[str, list[Any]], grid: Grid) -> OrganGeometry:
     """The measures as `measure_organs` gives them; extent and touched borders follow from the boxes."""
-    count = len(organs)
-    voxels = np.array([organ["voxels"] for organ in organs], dtype=np.int64)
-    centroid = np.full((count, 3), np.nan)
-    box = np.zeros((count, 3, 2), dtype=np.int64)
-    there = np.array([organ["box_ijk"] is not None for organ in organs], dtype=bool)
-    for number in np.flatnonzero(there):
-        centroid[number] = organs[int(number)]["centroid_ras_mm"]
-        box[number] = organs[int(number)]["box_ijk"]
+    voxels = np.array(organs["voxels"], dtype=np.int64)
+    there = np.array([box is not None for box in organs["box_ijk"]], dtype=bool)
+    centroid = np.array([place or [np.nan] * 3 for place in organs["centroid_ras_mm"]], dtype=np.float64).reshape(-1, 3)
+    box = np.array([box or [[0, 0]] * 3 for box in organs["box_ijk"]], dtype=np.int64).reshape(-1, 3, 2)
     extent = (box[:, :, 1] - box[:, :, 0]) @ np.abs(grid.affine[:3, :3]).T
-    touches = np.zeros((count, 6), dtype=bool)
+    touches = np.zeros((len(voxels), 6), dtype=bool)
     touches[:, 0::2] = there[:, None] & (box[:, :, 0] == 0)
     touches[:, 1::2] = there[:, None] & (box[:, :, 1] == np.array(grid.shape_ijk))
     return OrganGeometry(voxels, voxels * grid.voxel_volume_ml, centroid, extent, touches)
