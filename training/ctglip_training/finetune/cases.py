@@ -34,7 +34,7 @@ class CaseSet:
     """Cases with masks.
 
     Attributes:
-        name: the data set's folder or manifest, without its path.
+        name: the data set's folder or the manifest's, without its path.
         manifest: where their files lie.
         studies: the cases.
         classes: names of the labels 1, 2, ...
@@ -106,9 +106,9 @@ def open_cases(data: Path, tumors: Sequence[str] = ()) -> CaseSet:
         ConfigError: if a tumour is no class.
     """
     if data.suffix.lower() in ENDINGS:
-        manifest = read_manifest(data)
+        manifest, folder = read_manifest(data), data.absolute().parent
     else:
-        manifest = Manifest(data, read_layout(data)[1].studies)
+        manifest, folder = Manifest(data, read_layout(data)[1].studies), data.absolute()
     studies = tuple(study for study in manifest.usable if study.masks)
     if not studies:
         msg = f"{data} has {len(manifest.studies)} cases, none of them with masks. Fine-tuning needs label maps."
@@ -117,7 +117,7 @@ def open_cases(data: Path, tumors: Sequence[str] = ()) -> CaseSet:
     if len(classes) > MOST_CLASSES:
         msg = f"Expected {MOST_CLASSES} classes at most, got {len(classes)}. Leave some masks out."
         raise LabelError(msg)
-    return CaseSet(data.absolute().name, manifest, studies, classes, _tumors_among(classes, tumors))
+    return CaseSet(folder.name, manifest, studies, classes, _tumors_among(classes, tumors))
 
 
 def _names(manifest: Manifest, study: Study) -> tuple[str, ...]:
