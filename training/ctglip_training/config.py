@@ -17,6 +17,8 @@ else:
     import tomli as tomllib  # pyright: ignore[reportMissingImports] - only Python 3.10 needs it
 
 Method = Literal["ct-glip", "vanilla-clip"]
+Suspected = Literal["left-out", "abnormal"]
+SPLITS = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
@@ -24,19 +26,41 @@ class DataConfig:
     """Where the patients come from.
 
     Attributes:
-        pool: folder of prepared patients (`ctglip-train simulate`).
-        hold_out: subjects of the pool that this run must never see.
+        pool: folder of prepared patients (`ctglip-train simulate` or `prepare`).
+        more_pools: further such folders, whose patients are drawn as often as those of `pool`.
+        hold_out: subjects of the pools that this run must never see.
+        splits: of those studies that are split, the ones to train on; studies of no split always are.
+        dictionary: abnormality dictionary of `ctglip-train dictionary`; empty = made of the run's own patients.
+        suspected: what an organ gets of which a report only suspects a finding: "left-out" no text, "abnormal" the
+            report's. Either way what is suspected is never called false.
         crop_voxels: edge of the crops that are trained on, in voxels of the model's spacing.
         seed: of every random choice; choice number n of step s depends on (seed, s, n) alone.
     """
 
     pool: str = "runs/pool"
+    more_pools: tuple[str, ...] = ()
     hold_out: tuple[str, ...] = ()
+    splits: tuple[str, ...] = ("train",)
+    dictionary: str = ""
+    suspected: Suspected = "left-out"
     crop_voxels: int = 72
     seed: int = 0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "hold_out", tuple(self.hold_out))
+        for name in ("more_pools", "hold_out", "splits"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        unknown = sorted(set(self.splits) - set(SPLITS))
+        if unknown or not self.splits:
+            msg = f"splits must be one or more of {', '.join(SPLITS)}, got {', '.join(unknown) or 'none'}."
+            raise ConfigError(msg)
+        if self.suspected not in get_args(Suspected):
+            msg = f"suspected must be one of {', '.join(get_args(Suspected))}, got {self.suspected!r}."
+            raise ConfigError(msg)
+
+    @property
+    def pools(self) -> tuple[Path, ...]:
+        """The folders of all pools."""
+        return tuple(Path(folder) for folder in (self.pool, *self.more_pools))
 
 
 @dataclass(frozen=True)

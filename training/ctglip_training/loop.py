@@ -20,10 +20,11 @@ from ctglip_training.config import TrainConfig
 from ctglip_training.descriptors import Described, describe_patients
 from ctglip_training.metrics_log import MetricsLog
 from ctglip_training.samples import Sample, draw_sample
+from ctglip_training.sources import training_dictionary, training_entries
 from ctglip_training.state import load_run_weights, load_state, save_state
-from ctglip_training.store import PoolEntry, training_entries
+from ctglip_training.store import PoolEntry
 from ctglip_training.task import Losses, Task
-from ctglip_training.texts import DictionaryEntry, OrganTextSampler, TextTable, build_dictionary
+from ctglip_training.texts import OrganTextSampler, TextTable
 from CTGLIPLib.errors import ConfigError, CTGLIPError
 from CTGLIPLib.model import GroundedEncoder, RunningStandardise
 from CTGLIPLib.nnunet import initialise_from
@@ -102,8 +103,8 @@ class _Run:
         self.entries = training_entries(config)
         self.subjects = sorted({entry.subject for entry in self.entries})
         table = TextTable(encoder)
-        dictionary = build_dictionary(_sentences(self.entries), config.loss.dictionary_size, config.data.seed)
-        self.sampler = OrganTextSampler(dictionary, config.loss.dictionary_texts)
+        dictionary = training_dictionary(config, self.entries)
+        self.sampler = OrganTextSampler(dictionary, config.loss.dictionary_texts, config.data.suspected)
         self.model = new_model(config).train()
         if config.loss.centre_texts:
             self.model.get_buffer("text_mean").copy_(centre_of_texts(table))
@@ -179,16 +180,6 @@ class _Run:
 
     def _sample(self, entry: PoolEntry, rng: np.random.Generator) -> Sample:
         return draw_sample(entry, self.config, self.sampler, rng)
-
-
-def _sentences(entries: Sequence[PoolEntry]) -> list[DictionaryEntry]:
-    """The abnormal sentences of the run's own patients."""
-    return [
-        DictionaryEntry(said.organ, said.finding, said.sentence)
-        for entry in entries
-        for said in entry.study.said.statements
-        if not said.normal and not said.uncertain
-    ]
 
 
 def _floats(losses: Losses) -> dict[str, float]:

@@ -123,7 +123,7 @@ def _dictionary(options: argparse.Namespace) -> None:
 
     rows = training_rows(read_pairs(options.pairs), options.only_train)
     entries = build_dictionary(rows, options.size, options.seed)
-    write_dictionary(entries, options.out)
+    write_dictionary(entries, rows, options.out)
     kinds = len({(entry.group, entry.finding) for entry in entries})
     sys.stdout.write(f"{len(entries)} texts about {kinds} pairs of organ and finding: {options.out}\n")
 

@@ -20,10 +20,9 @@ from typing import Any
 import blosc2
 import numpy as np
 
-from ctglip_training.config import TrainConfig
 from ctglip_training.simulate.patient import Patient
 from ctglip_training.study_file import STUDY_FILE, StoredStudy, broken_study, read_study, study_facts
-from CTGLIPLib.errors import ConfigError, InputError, OutputError
+from CTGLIPLib.errors import InputError, OutputError
 from CTGLIPLib.volume import Segmentation, Volume
 
 CT_FILE, ORGANS_FILE = "ct.b2nd", "organs.b2nd"
@@ -119,35 +118,6 @@ def list_pool(folder: Path) -> tuple[PoolEntry, ...]:
         )
         raise InputError(msg)
     return tuple(PoolEntry(path, path.parent.name) for path in studies)
-
-
-def training_entries(config: TrainConfig) -> list[PoolEntry]:
-    """The patients that a run may train on.
-
-    Raises:
-        InputError: if the pool has no patient.
-        ConfigError: if a held-out subject is not in the pool (a typing error would train on the test subject), no
-            subject is left, or the pool was made at another spacing.
-    """
-    pool = list_pool(Path(config.data.pool))
-    subjects = {entry.subject for entry in pool}
-    unknown = sorted(set(config.data.hold_out) - subjects)
-    if unknown:
-        msg = f"The pool has no subject {', '.join(unknown)} to hold out; it has {', '.join(sorted(subjects))}."
-        raise ConfigError(msg)
-    entries = [entry for entry in pool if entry.subject not in config.data.hold_out]
-    if not entries:
-        msg = f"All subjects of the pool are held out ({', '.join(sorted(subjects))}); leave one or more to train on."
-        raise ConfigError(msg)
-    spacing_mm = entries[0].study.grid.spacing_mm
-    if not np.allclose(spacing_mm, config.preprocess.spacing_mm, rtol=1e-3):
-        made = ", ".join(f"{edge:.3g}" for edge in spacing_mm)
-        msg = (
-            f"The pool's voxels are {made} mm, but the configuration says {config.preprocess.spacing_mm:g} mm. "
-            f"Make the pool anew with `ctglip-train simulate --spacing {config.preprocess.spacing_mm:g}`."
-        )
-        raise ConfigError(msg)
-    return entries
 
 
 def _pack(array: np.ndarray, path: Path) -> None:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ctglip_training.config import Suspected
 from ctglip_training.statements import Statement, StudyText
 from CTGLIPLib.abnormalities import ABNORMALITIES, Abnormality
 from CTGLIPLib.organs import readable_name
 from CTGLIPLib.prompts import finding_prompts, normal_prompt, organ_prompt
 from CTGLIPLib.text import TextEncoder
 
-Suspected = Literal["left-out", "abnormal"]
 TEMPLATE_SHARE = 0.6
 """Share of normal organs that get the paper's template; the others get another normal phrasing."""
 REPORT_SHARE = 0.6

@@ -4,7 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from ctglip_training.pairs.dictionary import build_dictionary, read_dictionary, training_rows, write_dictionary
+from ctglip_training.pairs.dictionary import (
+    build_dictionary,
+    read_dictionary,
+    read_sources,
+    source_key,
+    training_rows,
+    write_dictionary,
+)
 from ctglip_training.pairs.engine import OrganSentence
 from ctglip_training.pairs.table import PairRow
 from CTGLIPLib.errors import InputError
@@ -77,8 +84,17 @@ def test_a_patient_in_two_splits_is_refused():
 
 def test_a_dictionary_comes_back_as_it_was_written(tmp_path):
     entries = build_dictionary(CYSTS + STONES)
-    write_dictionary(entries, tmp_path / "dictionary.json")
+    write_dictionary(entries, CYSTS + STONES, tmp_path / "dictionary.json")
     assert read_dictionary(tmp_path / "dictionary.json") == entries
     (tmp_path / "other.json").write_text("{}", encoding="utf-8")
     with pytest.raises(InputError, match="abnormality dictionary"):
         read_dictionary(tmp_path / "other.json")
+    with pytest.raises(InputError, match="abnormality dictionary"):
+        read_sources(tmp_path / "other.json")
+
+
+def test_a_dictionary_knows_whom_it_was_made_of_without_naming_them(tmp_path):
+    rows = [row("A cyst.", patient="p1", study="ct_1.nii.gz"), row("A mass.", study="s2", normal=True)]
+    write_dictionary(build_dictionary(rows), rows, tmp_path / "dictionary.json")
+    assert read_sources(tmp_path / "dictionary.json") == {source_key(name) for name in ("p1", "ct_1", "s2")}
+    assert not any(name in (tmp_path / "dictionary.json").read_text() for name in ("p1", "ct_1", "s2"))

@@ -7,20 +7,20 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from training_phantom import CYST, FAT, phantom, smoke_config, stored
+from training_phantom import CYST, FAT, phantom, stored
 
 from ctglip_training import store
 from ctglip_training.simulate.patient import Origin, Patient
 from ctglip_training.statements import Statement, StudyText
-from ctglip_training.store import list_pool, read_crop, read_patient, training_entries, write_patient
+from ctglip_training.store import list_pool, read_crop, read_patient, write_patient
 from ctglip_training.study_file import read_study
-from CTGLIPLib.errors import ConfigError, InputError, OutputError
+from CTGLIPLib.errors import InputError, OutputError
 from CTGLIPLib.organ_geometry import body_centre_ras_mm, measure_organs
 from CTGLIPLib.volume import Segmentation, Volume
 
 
 def test_a_patient_comes_back_as_it_was_written(tmp_path):
-    patient = replace(phantom(5, (CYST, FAT)), origin=Origin("train", "here", "CC0", "Someone", ("a note",)))
+    patient = replace(phantom(5, (CYST, FAT)), origin=Origin("s", "p", "train", "here", "CC0", "Someone", ("a note",)))
     write_patient(patient, tmp_path / "a" / "00000")
     back = read_patient(tmp_path / "a" / "00000")
     assert np.array_equal(back.volume.array, patient.volume.array)
@@ -131,21 +131,3 @@ def test_patients_of_the_older_version_are_to_be_made_again(tmp_path):
     (tmp_path / "a" / "00000.npz").write_bytes(b"PK")
     with pytest.raises(InputError, match=r"older version \(\.npz\), which must be made again.*ctglip-train simulate"):
         list_pool(tmp_path)
-
-
-def test_held_out_subjects_are_never_trained_on(pool):
-    entries = training_entries(smoke_config(pool, hold_out=("beta",)))
-    assert {entry.subject for entry in entries} == {"alpha"}
-
-
-def test_a_held_out_subject_that_is_not_there_is_refused(pool):
-    with pytest.raises(ConfigError, match=r"no subject betta to hold out; it has alpha, beta"):
-        training_entries(smoke_config(pool, hold_out=("betta",)))
-    with pytest.raises(ConfigError, match="All subjects"):
-        training_entries(smoke_config(pool, hold_out=("alpha", "beta")))
-
-
-def test_a_pool_of_another_spacing_is_refused(pool):
-    config = smoke_config(pool)
-    with pytest.raises(ConfigError, match="8, 8, 8 mm, but the configuration says 4 mm"):
-        training_entries(replace(config, preprocess=replace(config.preprocess, spacing_mm=4.0)))

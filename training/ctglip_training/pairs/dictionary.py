@@ -7,13 +7,16 @@ validation or test never enter. Guarded by training/tests/test_pairs_dictionary.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
+from ctglip_training.evaluation.tables import without_ending
 from ctglip_training.pairs.table import PairRow
 from CTGLIPLib.errors import InputError
 from CTGLIPLib.files import whole_file
@@ -97,13 +100,19 @@ def build_dictionary(rows: Sequence[PairRow], size: int = SIZE, seed: int = 1) -
     return tuple(sorted(chosen, key=lambda entry: (entry.group, entry.finding or "", entry.text)))
 
 
-def write_dictionary(entries: Sequence[DictionaryText], out: Path) -> None:
-    """Write the dictionary as JSON.
+def write_dictionary(entries: Sequence[DictionaryText], rows: Sequence[PairRow], out: Path) -> None:
+    """Write the dictionary as JSON, with a key of every study and patient that it was made of.
 
     Raises:
         OutputError: if it cannot be written.
     """
-    content = {"schema_version": 1, "split": "train", "entries": [asdict(entry) for entry in entries]}
+    sources = {source_key(name) for row in rows for name in (row.study, row.patient) if name}
+    content = {
+        "schema_version": 1,
+        "split": "train",
+        "sources": sorted(sources),
+        "entries": [asdict(entry) for entry in entries],
+    }
     with whole_file(out) as temporary:
         temporary.write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
 
@@ -115,12 +124,39 @@ def read_dictionary(path: Path) -> tuple[DictionaryText, ...]:
         InputError: if it cannot be read or is not one.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        entries = [{**entry, "organs": tuple(entry["organs"])} for entry in content["entries"]]
+        entries = [{**entry, "organs": tuple(entry["organs"])} for entry in _content(path)["entries"]]
         return tuple(DictionaryText(**entry) for entry in entries)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        msg = f"Expected an abnormality dictionary at {path}, got {error!r}. Make one with `ctglip-train dictionary`."
-        raise InputError(msg) from error
+    except (KeyError, TypeError) as error:
+        raise _no_dictionary(path, error) from error
+
+
+def read_sources(path: Path) -> frozenset[str]:
+    """The keys of the studies and patients that a written dictionary was made of.
+
+    Raises:
+        InputError: if it cannot be read or does not say.
+    """
+    try:
+        return frozenset(str(key) for key in _content(path)["sources"])
+    except (KeyError, TypeError) as error:
+        raise _no_dictionary(path, error) from error
+
+
+def source_key(name: str) -> str:
+    """What a dictionary knows a study or patient by: the start of its name's SHA-256, for it may be handed on."""
+    return hashlib.sha256(without_ending(name).encode()).hexdigest()[:20]
+
+
+def _content(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _no_dictionary(path, error) from error
+
+
+def _no_dictionary(path: Path, error: Exception) -> InputError:
+    msg = f"Expected an abnormality dictionary at {path}, got {error!r}. Make one with `ctglip-train dictionary`."
+    return InputError(msg)
 
 
 def _texts(rows: Iterable[PairRow]) -> list[DictionaryText]:

@@ -35,6 +35,8 @@ class Origin:
     """Where a patient's data come from; empty = not known.
 
     Attributes:
+        study: the data set's name of it.
+        patient: the data set's name of the patient.
         split: "train", "val" or "test", where the data set is split.
         dataset: the layout that it was read from, or what made it.
         licence: under which the data may be used.
@@ -42,6 +44,8 @@ class Origin:
         notes: what to know about it.
     """
 
+    study: str = ""
+    patient: str = ""
     split: str = ""
     dataset: str = ""
     licence: str = ""
