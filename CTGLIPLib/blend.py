@@ -15,7 +15,6 @@ from CTGLIPLib.progress import ProgressCallback, report
 from CTGLIPLib.windows import Box, WindowPlan
 
 
-@torch.inference_mode()
 def blended_slabs(
     network: nn.Module,
     compute: Callable[[Tensor], Tensor],
@@ -48,7 +47,7 @@ def blended_slabs(
         for box in (box for box in plan.boxes if box[2].start == start):
             report(progress, what, done, total)
             window = window_at(box).to(device)
-            with autocast(device), stoppable(network, progress, what, done, total):
+            with torch.inference_mode(), autocast(device), stoppable(network, progress, what, done, total):
                 channels = compute(window[None])[0].float()
             if not held.numel():
                 held = channels.new_zeros(len(channels), rows.stop - rows.start, columns.stop - columns.start, depth)

@@ -143,6 +143,14 @@ def read_card(folder: Path) -> str:
     return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
 
 
+def folder_kind(folder: Path) -> str:
+    """The kind of model that a folder says it holds; `GROUNDED` where it says nothing, as opening it then explains."""
+    try:
+        return str(json.loads((folder / CONFIG).read_text(encoding="utf-8")).get("kind", GROUNDED))
+    except (OSError, ValueError, AttributeError):
+        return GROUNDED
+
+
 def load_weights(network: nn.Module, folder: Path) -> None:
     """Put the weights of a model folder into `network`.
 

@@ -24,6 +24,7 @@ Ask a CT in free text: which organ is where, and which shows a finding.
   ctglip query scan.ctglip -q "pleural effusion"    ... and ask at once, without the CT
   ctglip organs CT -s ORGANS                        which of 104 organs the model takes each mask for
   ctglip batch FOLDER -q "fatty liver" -o DIR       ask every study of a folder; run again to go on
+  ctglip segment-tumor CT --model DIR -o DIR        tumours, by a model that you fine-tuned
 
 CT is a NIfTI, NRRD or MetaImage file, or a folder with one DICOM series.
 Research software, not a medical device.
@@ -70,6 +71,7 @@ def parser() -> argparse.ArgumentParser:
     _add_batch(commands)
     _add_organs(commands)
     _add_encode(commands)
+    _add_segment_tumor(commands)
     _add_model(commands)
     return top
 
@@ -137,6 +139,19 @@ def _add_encode(commands: Commands) -> None:
     _add_study_options(command, "CT file or DICOM folder")
     command.add_argument("-o", "--out", type=Path, required=True, metavar="FILE.ctglip", help="the study file")
     command.set_defaults(run=_run("encode"))
+
+
+def _add_segment_tumor(commands: Commands) -> None:
+    command = commands.add_parser("segment-tumor", help="find and measure tumours with a fine-tuned model")
+    command.add_argument("study", type=Path, metavar="CT", help="CT file or DICOM folder")
+    command.add_argument("--model", type=Path, metavar="DIR", help="the tumour model's folder; none is shipped")
+    command.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="folder of the results")
+    command.add_argument("--organs", type=Path, metavar="FILE", help="organ masks, to name the organ of each tumour")
+    command.add_argument("--names", type=Path, metavar="FILE", help="names of the organ label map's ids")
+    command.add_argument("--series", metavar="N|UID", help="which series of a DICOM folder with several")
+    command.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps (default %(default)s)")
+    command.add_argument("--json", action="store_true", help="print the JSON alone")
+    command.set_defaults(run=_run("segment_tumor"))
 
 
 def _add_model(commands: Commands) -> None:

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from CTGLIPLib.checkpoint import TUMOR, folder_kind
 from CTGLIPLib.errors import CTGLIPError, InputError
 from CTGLIPLib.inputs import InputOptions, StudyInput, load_input
 from CTGLIPLib.model_list import DEFAULT_MODEL, add_model, describe_model, find_model, list_models
@@ -131,8 +132,21 @@ def model_list(_options: argparse.Namespace) -> None:
         sys.stdout.write(f"{entry.name:24} {entry.where:8} {entry.sha256[:12]}  {entry.folder}\n")
 
 
+def segment_tumor(options: argparse.Namespace) -> None:
+    """Find tumours."""
+    from CTGLIPLib.tumor_command import segment_tumor as run
+
+    run(options, _progress)
+
+
 def model_show(options: argparse.Namespace) -> None:
     """Print what a model is."""
+    if folder_kind(Path(options.name)) == TUMOR:
+        from CTGLIPLib.tumor_checkpoint import open_tumor_model
+        from CTGLIPLib.tumor_files import describe_tumor_model
+
+        sys.stdout.write(describe_tumor_model(open_tumor_model(Path(options.name))) + "\n")
+        return
     sys.stdout.write(describe_model(find_model(options.name)) + "\n")
 
 

@@ -37,6 +37,23 @@ def whole_file(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def whole_files(folder: Path) -> Iterator[Path]:
+    """A temporary folder within `folder` whose files appear in `folder` only when the block succeeds.
+
+    Raises:
+        OutputError: if the folder cannot be made or written, or the disk is full.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".writing-", dir=folder) as name:
+            yield Path(name)
+            for path in sorted(Path(name).iterdir()):
+                path.replace(folder / path.name)
+    except OSError as error:
+        raise _cannot_write(folder, error) from error
+
+
 def write_whole_text(path: Path, text: str) -> None:
     """Write a text file, whole or not at all; bytes of file names that are no UTF-8 are spelled as JSON spells them.
 

@@ -64,7 +64,7 @@ def query_figure(volume: Volume, segmentation: Segmentation, answer: QueryAnswer
     turned = scene.turned(mask)
     views = scene.views(turned)
     window = SOFT_TISSUE if best is None else window_for(best.organ)
-    words = Words(_title(answer), _organ_line(answer), _footer(scene, window))
+    words = Words(_title(answer), _organ_line(answer), footer(scene, window))
     figure, panels = draw_frame(scene.hu, views, window, words)
     values, scale = _organ_values(answer)
     numbers = {name: number for number, name in enumerate(segmentation.names, 1)}
@@ -73,7 +73,7 @@ def query_figure(volume: Volume, segmentation: Segmentation, answer: QueryAnswer
     for panel, view in zip(panels, views, strict=True):
         _colour_organs(panel, view, view.cut(layers), asked, scale)
         if len(values) > 1:
-            _outline(panel, view, view.cut(turned), BEST_COLOUR)
+            outline(panel, view, view.cut(turned), BEST_COLOUR)
     if values:
         add_colour_bar(figure, panels, scale)
     return figure
@@ -112,7 +112,7 @@ def heatmap_figure(
     views = scene.views(scene.turned(hot))
     window = SOFT_TISSUE if organ is None else window_for(organ)
     peak = f"highest {label} {known.max():.2f}" if known.size else f"no voxel has a {label}"
-    figure, panels = draw_frame(scene.hu, views, window, Words(f'"{text}": heat map', peak, _footer(scene, window)))
+    figure, panels = draw_frame(scene.hu, views, window, Words(f'"{text}": heat map', peak, footer(scene, window)))
     if known.size:
         low, high = np.percentile(known, (1, 99)).tolist()
         scale = ColourScale(label, *_widened(low, high))
@@ -153,7 +153,7 @@ def _colour_organs(
     _fill(panel, view, np.fmax.reduce(table[labels]), scale, FILL_ALPHA)
     for number, value in visible.items():
         colour = UNSCORED_COLOUR if value is None else scale.colours(scale.norm(value))
-        _outline(panel, view, (labels == number).any(axis=0), colour)
+        outline(panel, view, (labels == number).any(axis=0), colour)
 
 
 def _fill(panel: Axes, view: View, values: np.ndarray, scale: ColourScale, alpha: float) -> None:
@@ -163,7 +163,7 @@ def _fill(panel: Axes, view: View, values: np.ndarray, scale: ColourScale, alpha
         show_slice(panel, view, shown, cmap=scale.colours, norm=scale.norm, alpha=alpha, interpolation="nearest")
 
 
-def _outline(panel: Axes, view: View, mask: np.ndarray, colour: object) -> None:
+def outline(panel: Axes, view: View, mask: np.ndarray, colour: object) -> None:
     """Draw the edge of a mask, shape (row, column)."""
     if not mask.any():
         return
@@ -194,7 +194,8 @@ def _organ_line(answer: QueryAnswer) -> str:
     return f"{numbers}Views through: {best.readable}{outline}, {best.volume_ml:.1f} ml{state}{asked}"
 
 
-def _footer(scene: Upright, window: Window) -> str:
+def footer(scene: Upright, window: Window) -> str:
+    """The window of the grey levels, how an oblique scan is drawn, the notice."""
     along = " | Oblique scan, drawn along its own axes" if scene.grid.is_oblique else ""
     grey = f"{window.name.capitalize()} window, {window.low_hu:.0f} to {window.high_hu:.0f} HU"
     return f"{grey}{along} | {NOTICE.capitalize()}"

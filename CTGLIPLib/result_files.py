@@ -28,6 +28,7 @@ from CTGLIPLib.results import (
     QueryAnswer,
     QueryResult,
 )
+from CTGLIPLib.tumor_results import TumorResult
 from CTGLIPLib.wording import STATE_WORDS, answer_words, shortened
 
 Result = QueryResult | OrgansResult
@@ -44,14 +45,14 @@ ORGANS_COLUMNS = (
 )  # fmt: skip
 
 
-def to_dict(result: Result) -> dict[str, object]:
+def to_dict(result: Result | TumorResult) -> dict[str, object]:
     """The result as JSON-ready values in the schema's key order."""
     body: dict[str, object] = {"schema_version": SCHEMA_VERSION, "notice": NOTICE}
     body.update((field.name, _plain(getattr(result, field.name))) for field in fields(result))
     return body
 
 
-def to_json(result: Result) -> str:
+def to_json(result: Result | TumorResult) -> str:
     """The result as JSON text, ending with a line break."""
     return json.dumps(to_dict(result), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
@@ -78,7 +79,7 @@ def to_csv(result: Result) -> str:
     return text.getvalue()
 
 
-def write_json(result: Result, path: Path) -> None:
+def write_json(result: Result | TumorResult, path: Path) -> None:
     """Write the result as JSON, whole or not at all.
 
     Raises:
@@ -210,7 +211,7 @@ def _question_block(number: int, answer: QueryAnswer, width: int, max_rows: int)
         )
         for organ in shown
     ]
-    lines = [title, *_columns(("Organ", "Score", "Similarity", "Volume ml", "State"), rows, "<>>><", width)]
+    lines = [title, *columns(("Organ", "Score", "Similarity", "Volume ml", "State"), rows, "<>>><", width)]
     return "\n".join([*lines, *_left_out(len(answer.organs) - len(shown))])
 
 
@@ -220,7 +221,7 @@ def _organs_block(result: OrgansResult, width: int, max_rows: int) -> str:
     rows = [
         (organ.name, *_recognised(organ), _decimals(organ.top5[0][1] if organ.top5 else None, 3)) for organ in shown
     ]
-    lines = _columns(("Organ", "Recognised as", "Rank", "Similarity"), rows, "<<>>", width)
+    lines = columns(("Organ", "Recognised as", "Rank", "Similarity"), rows, "<<>>", width)
     lines += _left_out(len(ordered) - len(shown))
     if result.n and result.top1 is not None:
         top5 = "" if result.top5 is None else f", in the first five {result.top5:.1%}"
@@ -245,7 +246,7 @@ def _decimals(value: float | None, digits: int) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
 
 
-def _columns(header: Sequence[str], rows: Sequence[Sequence[str]], align: str, width: int) -> list[str]:
+def columns(header: Sequence[str], rows: Sequence[Sequence[str]], align: str, width: int) -> list[str]:
     """Aligned lines, indented by three; the first column is shortened where the line would pass `width`."""
     table = [tuple(header), *(tuple(row) for row in rows)]
     widths = [max(len(row[column]) for row in table) for column in range(len(header))]

@@ -7,7 +7,7 @@ Testing/Lib/test_segmentation_io.py.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -32,7 +32,7 @@ from CTGLIPLib.segmentation_names import (
     vocabulary_of,
 )
 from CTGLIPLib.slicer_files import names_in_one_layer, nrrd_header, read_layers, write_slicer
-from CTGLIPLib.slicer_segments import SIDE_CODES, organ_colour, segments_in
+from CTGLIPLib.slicer_segments import SIDE_CODES, segment_colour, segments_in
 from CTGLIPLib.volume import Segmentation
 
 SMALLEST_OVERLAP = 0.5
@@ -129,7 +129,7 @@ def write_segmentation(segmentation: Segmentation, path: Path, compress: bool = 
             raise LabelError(msg)
         np.copyto(labels, layer, where=layer > 0, casting="unsafe")
     beside = path.with_name(f"{image_stem(path)}.json")
-    name_list = json.dumps(_name_list(segmentation.names), indent=1, ensure_ascii=False)
+    name_list = json.dumps(_name_list(segmentation), indent=1, ensure_ascii=False)
     with whole_file(beside) as temporary:  # the names appear only with their map
         temporary.write_text(name_list, encoding="utf-8")
         write_volume(labels, segmentation.grid, path, compress)
@@ -184,16 +184,17 @@ def _read_file(
     return assemble([layer], labels, grid, source, known), notes
 
 
-def _name_list(names: Sequence[str]) -> dict[str, object]:
+def _name_list(segmentation: Segmentation) -> dict[str, object]:
     return {
         "schema_version": NAME_LIST_VERSION,
-        "labels": {str(n): _described(name) for n, name in enumerate(names, 1)},
+        "labels": {str(n): _described(segmentation, name) for n, name in enumerate(segmentation.names, 1)},
     }
 
 
-def _described(name: str) -> dict[str, object]:
-    organ = find_organ(name)
-    described: dict[str, object] = {"name": name, "readable": readable_name(name), "colour": list(organ_colour(name))}
+def _described(segmentation: Segmentation, name: str) -> dict[str, object]:
+    colour = list(segment_colour(segmentation, name))
+    described: dict[str, object] = {"name": name, "readable": readable_name(name), "colour": colour}
+    organ = None if name in segmentation.tumors else find_organ(name)
     if organ:
         described["snomed"] = {"code": organ.snomed, "meaning": organ.snomed_meaning}
         if organ.side:

@@ -34,6 +34,7 @@ class Segmentation:
         names: the organs' names; names[n - 1] is organ n. Vocabulary names where the vocabulary knows them.
         source: where it came from, for results ("TotalSegmentator v2 label map labels.nii.gz").
         vocabulary: "totalsegmentator_v1", "totalsegmentator_v2" or "names".
+        tumors: those of `names` that are tumours: they get colours and codes of their own.
     """
 
     layers: np.ndarray
@@ -41,6 +42,7 @@ class Segmentation:
     names: tuple[str, ...]
     source: str = "given"
     vocabulary: str = "names"
+    tumors: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.layers.ndim != 4 or self.layers.shape[1:] != self.grid.shape_ijk:

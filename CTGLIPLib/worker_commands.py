@@ -16,9 +16,10 @@ from CTGLIPLib.outputs import OUTSIDE, asked_is_measured
 from CTGLIPLib.progress import ProgressCallback
 from CTGLIPLib.result_files import to_dict
 from CTGLIPLib.results import QueryAnswer
+from CTGLIPLib.segmentation_io import write_segmentation
 from CTGLIPLib.study_cache import StudyCache
-from CTGLIPLib.worker_requests import Ask, Batch, Describe, Heatmap, Report, Request
-from CTGLIPLib.worker_studies import Studies
+from CTGLIPLib.worker_requests import Ask, Batch, Describe, Heatmap, Report, Request, SegmentTumor
+from CTGLIPLib.worker_studies import Studies, read_input
 
 DECIMALS_MM = 3
 PERCENTILES = (1, 99)
@@ -89,6 +90,22 @@ class Commands:
         result = opened.predictor.query(opened.study, request.texts, progress)
         return {"path": str(write_report(opened.predictor, opened.study, result, request.path, progress))}
 
+    def segment_tumor(self, request: SegmentTumor, progress: ProgressCallback) -> Result:
+        """A file of the tumours' segments, and their measures."""
+        from CTGLIPLib.tumor import TumorModel, find_tumors
+
+        started, study = time.monotonic(), request.study
+        model = TumorModel.from_pretrained(request.model, study.device)
+        given = read_input(study, progress)
+        found = find_tumors(given, model, given.segmentation, progress)
+        write_segmentation(found.segmentation, request.path, compress=False)
+        return {
+            "path": str(request.path),
+            "tumors": to_dict(found.result),
+            "warnings": list(given.warnings),
+            "seconds": round(time.monotonic() - started, 3),
+        }
+
     def batch(self, request: Batch, progress: ProgressCallback) -> Result:
         """Results of every scan of a folder."""
         from CTGLIPLib.batch import BatchOptions, run_batch
@@ -117,6 +134,7 @@ HANDLERS: dict[type, Callable[[Commands, Any, ProgressCallback], Result]] = {
     Ask: Commands.ask,
     Heatmap: Commands.heatmap,
     Report: Commands.report,
+    SegmentTumor: Commands.segment_tumor,
     Batch: Commands.batch,
 }
 

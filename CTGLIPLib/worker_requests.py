@@ -96,6 +96,23 @@ class Report:
 
 
 @dataclass(frozen=True)
+class SegmentTumor:
+    """Tumours of a scan, their segments written to `path`.
+
+    Attributes:
+        study: the scan; its organs name where tumours lie, `None` looks for none. Its model is not used.
+        model: the tumour model's folder.
+    """
+
+    study: StudyRequest
+    model: Path
+    path: Path
+
+    def __post_init__(self) -> None:
+        _require_ending("path", self.path, (".seg.nrrd",))
+
+
+@dataclass(frozen=True)
 class Batch:
     """The same questions about every scan of a folder; the options are those of `batch.BatchOptions`."""
 
@@ -114,8 +131,15 @@ class Batch:
         _require_texts(self.texts)
 
 
-Request = Describe | Ask | Heatmap | Report | Batch
-COMMANDS: dict[str, type] = {"describe": Describe, "ask": Ask, "heatmap": Heatmap, "report": Report, "batch": Batch}
+Request = Describe | Ask | Heatmap | Report | SegmentTumor | Batch
+COMMANDS: dict[str, type] = {
+    "describe": Describe,
+    "ask": Ask,
+    "heatmap": Heatmap,
+    "report": Report,
+    "segment_tumor": SegmentTumor,
+    "batch": Batch,
+}
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from CTGLIPLib.checkpoint import CONFIG, WEIGHTS
-from CTGLIPLib.inputs import InputOptions, load_input
+from CTGLIPLib.inputs import InputOptions, StudyInput, load_input
 from CTGLIPLib.label_names import lists_beside
 from CTGLIPLib.predict import Predictor, Study
 from CTGLIPLib.progress import ProgressCallback, report
@@ -98,9 +98,7 @@ class Studies:
     def _encode(
         self, predictor: Predictor, request: StudyRequest, texts: tuple[str, ...], progress: ProgressCallback | None
     ) -> _Kept:
-        report(progress, READING, 0, 1)
-        given = load_input(request.ct, request.segmentation, InputOptions(names=request.names))
-        report(progress, READING, 1, 1)
+        given = _read(request, progress)
         require_questions(texts, given.segmentation.names if given.segmentation else ())
         study = predictor.encode_input(given, request.segmenter, self.cache, progress)
         return _Kept(study, given.name)
@@ -115,6 +113,31 @@ class Studies:
             kept.organs[path] = _stamp(path)
         self._kept[_key(replace(request, segmentation=path, names=None), predictor)] = kept
         return path
+
+
+def read_input(request: StudyRequest, progress: ProgressCallback | None = None) -> StudyInput:
+    """The scan and its organs under the names that results shall show; None where no organs are given.
+
+    Raises:
+        CTGLIPError: as `inputs.load_input`.
+    """
+    given = _read(request, progress)
+    given = replace(given, name=_shown_name(request, given.name))
+    if given.segmentation is not None and request.segmentation_name:
+        source = f"segmentation {request.segmentation_name}"
+        given = replace(given, segmentation=replace(given.segmentation, source=source))
+    return given
+
+
+def _read(request: StudyRequest, progress: ProgressCallback | None) -> StudyInput:
+    report(progress, READING, 0, 1)
+    given = load_input(request.ct, request.segmentation, InputOptions(names=request.names))
+    report(progress, READING, 1, 1)
+    return given
+
+
+def _shown_name(request: StudyRequest, file_name: str) -> str:
+    return (request.name or file_name).replace("/", "_").replace("\\", "_")
 
 
 def _key(request: StudyRequest, predictor: Predictor) -> tuple[object, ...]:
@@ -147,7 +170,7 @@ def _model_stamp(predictor: Predictor) -> tuple[Stamp, Stamp]:
 
 def _named(kept: _Kept, request: StudyRequest) -> Study:
     """The study under the names that its results shall show."""
-    shown = (request.name or kept.file_name).replace("/", "_").replace("\\", "_")
+    shown = _shown_name(request, kept.file_name)
     embedding = kept.study.embedding
     embedding = replace(embedding, study=replace(embedding.study, name=shown))
     if request.segmentation is not None and request.segmentation_name:

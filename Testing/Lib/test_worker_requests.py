@@ -71,7 +71,7 @@ def test_cancel_and_quit_are_no_jobs():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"command": "sing"}, "one of describe, ask, heatmap, report, batch, cancel, quit, got 'sing'"),
+        ({"command": "sing"}, "one of describe, ask, heatmap, report, segment_tumor, batch, cancel, quit, got 'sing'"),
         ({"command": ["ask"]}, "must be one of describe"),
         ({}, "got None"),
         ({"command": "ask"}, "ask must have the keys study, texts; got study, texts missing"),
