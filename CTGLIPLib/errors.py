@@ -31,6 +31,10 @@ class DependencyError(CTGLIPError):
     """An optional package or its weights are missing; the message names the extra or the way around."""
 
 
+class UnfinishedError(DependencyError):
+    """An outside program started on this input and did not finish; with another input it may."""
+
+
 class OutputError(CTGLIPError):
     """A result that could not be written; nothing half-written is left behind."""
 

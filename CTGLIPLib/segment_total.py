@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from CTGLIPLib.errors import ConfigError, DependencyError, LabelError
+from CTGLIPLib.errors import ConfigError, DependencyError, LabelError, UnfinishedError
 from CTGLIPLib.files import home_folder
 from CTGLIPLib.io import write_volume
 from CTGLIPLib.progress import ProgressCallback, report
@@ -48,6 +48,7 @@ class TotalSegmentatorSegmenter:
     Attributes:
         device: "cpu", "mps", "cuda" or "cuda:1"; "auto" takes CUDA, else MPS, else the CPU.
         fast: whether to work at 3 mm (about a minute on a CPU) instead of 1.5 mm.
+        ways_round: what messages propose to do without TotalSegmentator.
 
     Raises:
         ConfigError: for another device.
@@ -55,6 +56,7 @@ class TotalSegmentatorSegmenter:
 
     device: str = "auto"
     fast: bool = True
+    ways_round: str = WAYS_ROUND
 
     def __post_init__(self) -> None:
         if not DEVICE.fullmatch(self.device):
@@ -65,7 +67,8 @@ class TotalSegmentatorSegmenter:
         """The organs on the CT's grid.
 
         Raises:
-            DependencyError: if TotalSegmentator or its weights are missing, or it failed.
+            DependencyError: if TotalSegmentator or its weights are missing.
+            UnfinishedError: if it did not finish.
             LabelError: if it found no organ.
             OutputError: if the temporary folder is full.
             Cancelled: if `progress` asks to stop.
@@ -75,7 +78,7 @@ class TotalSegmentatorSegmenter:
             folder = Path(name)
             write_volume(volume.array, volume.grid, folder / CT)
             exit_code = self._run(folder, progress)
-            answer = _answer(folder, exit_code)
+            answer = _answer(folder, exit_code, self.ways_round)
             try:
                 found = read_segmentation(folder / ORGANS, answer.names).segmentation
             except LabelError as error:
@@ -170,29 +173,30 @@ class _Answer:
     version: str
 
 
-def _answer(folder: Path, exit_code: int) -> _Answer:
+def _answer(folder: Path, exit_code: int, ways_round: str) -> _Answer:
     """What the process answered.
 
     Raises:
-        DependencyError: if it answered with what is missing, or not at all.
+        DependencyError: if it answered with what is missing.
+        UnfinishedError: if it did not answer.
     """
     path = folder / ANSWER
     if not path.is_file():
         cause = _cause(folder, exit_code)
-        msg = f"TotalSegmentator did not finish: {cause}. Free memory and disk space and try again. {WAYS_ROUND}"
-        raise DependencyError(msg)
+        msg = f"TotalSegmentator did not finish: {cause}. Free memory and disk space and try again. {ways_round}"
+        raise UnfinishedError(msg)
     answer = json.loads(path.read_text(encoding="utf-8"))
     if "not_installed" in answer:
         msg = (
             f"TotalSegmentator could not be loaded: {answer['not_installed']}. "
-            f"Install it with `pip install ctglip[totalsegmentator]`. {WAYS_ROUND}"
+            f"Install it with `pip install ctglip[totalsegmentator]`. {ways_round}"
         )
         raise DependencyError(msg)
     if "no_weights" in answer:
         msg = (
             f"TotalSegmentator's weights are not in {weights_folder()} and could not be downloaded "
             f"({answer['no_weights']}). Connect to the internet once, or set TOTALSEG_WEIGHTS_PATH to a folder that "
-            f"has them. {WAYS_ROUND}"
+            f"has them. {ways_round}"
         )
         raise DependencyError(msg)
     return _Answer({int(number): name for number, name in answer["names"].items()}, str(answer["version"]))

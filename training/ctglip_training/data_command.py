@@ -1,4 +1,4 @@
-"""The commands `ctglip-train manifest` and `ctglip-train check`."""
+"""The commands `ctglip-train manifest` and `ctglip-train check`, and where those of the data are gathered."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ctglip_training.data.study import NO_CORRECTIONS, Study
+from ctglip_training.masks_command import add_masks
 from CTGLIPLib.errors import InputError
 
 
 def add_data_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add both commands to the program."""
+    """Add the commands to the program, those of masks too."""
     _add_manifest(commands)
     _add_check(commands)
+    add_masks(commands)
 
 
 def _add_manifest(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

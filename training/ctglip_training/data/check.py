@@ -141,11 +141,11 @@ def _run(
 def _fingerprint(manifest: Manifest, study: Study, header_only: bool) -> str:
     """A hash of all that a study's examination depends on: its row, and its files' sizes and times."""
     row = repr((study, header_only, JOURNAL_VERSION))
-    marks = [_mark(manifest.path(place)) for place in (study.volume, study.masks, study.report_file) if place]
+    marks = [file_marks(manifest.path(place)) for place in (study.volume, study.masks, study.report_file) if place]
     return sha256(f"{row}\n{marks}".encode()).hexdigest()
 
 
-def _mark(path: Path) -> tuple[tuple[str, int, int], ...]:
+def file_marks(path: Path) -> tuple[tuple[str, int, int], ...]:
     """Names, sizes and times of a file, or of the files in a folder."""
     try:
         if path.is_dir():

@@ -56,7 +56,7 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
         DependencyError: if Parquet is asked and pyarrow is not installed.
         OutputError: if the folder cannot be written or the disk is full.
     """
-    _require_ending(path)
+    require_ending(path)
     _require_unique(study.id for study in manifest.studies)
     root = _stored_root(manifest.root, path)
     rows = [_row(study, root) for study in manifest.studies]
@@ -80,7 +80,7 @@ def read_manifest(path: Path, root: Path | None = None) -> Manifest:
         InputError: if the file is missing, no manifest, a cell is broken, or two studies have one id.
         DependencyError: if it is Parquet and pyarrow is not installed.
     """
-    _require_ending(path)
+    require_ending(path)
     if not path.is_file():
         msg = f"There is no manifest {path}. Make it with `ctglip-train manifest --root DATA --out {path.name}`."
         raise InputError(msg)
@@ -202,7 +202,8 @@ def _pyarrow() -> tuple[Any, Any]:
     return pyarrow, pyarrow.parquet
 
 
-def _require_ending(path: Path) -> None:
+def require_ending(path: Path) -> None:
+    """Raise InputError unless the file's name ends as a manifest's does."""
     if path.suffix.lower() not in ENDINGS:
         msg = f"A manifest ends in {' or '.join(ENDINGS)}, got {path.name!r}. Change the name."
         raise InputError(msg)
