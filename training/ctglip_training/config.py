@@ -19,6 +19,8 @@ else:
 Method = Literal["ct-glip", "vanilla-clip"]
 Suspected = Literal["left-out", "abnormal"]
 SPLITS = ("train", "val", "test")
+Precision = Literal["fp32", "bf16"]
+Parallel = Literal["ddp", "fsdp"]
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,11 @@ class LossConfig:
         own_negatives: weight of our loss of each organ's text against false ones about that organ; 0 = the paper.
         dictionary_texts: T, abnormal texts drawn from the dictionary for each normal organ.
         dictionary_size: entries of the abnormality dictionary.
-        segmentation_voxels: voxels of a crop that the segmentation loss looks at.
+        segmentation_voxels: random voxels of a crop that the segmentation loss looks at; 0 = all of them, the paper.
+        symmetric_same: a left and a right organ whose texts say the same up to the side are no negatives of each other;
+            False = the paper.
+        same_reports: patients with the same report are no negatives of each other (vanilla CLIP); False = the baseline.
+        cross_patient: weight of our contrast of each organ across the patients of a batch; 0 = the paper.
         learn_temperature: learn tau from 0.07 on; False keeps 0.07.
         descriptor_noise: noise added to standardised descriptors, against learning the few real subjects by heart.
         descriptor_dropout: share of a descriptor's values that is dropped; 0 = the paper, as for the noise.
@@ -88,10 +94,21 @@ class LossConfig:
     dictionary_texts: int = 2
     dictionary_size: int = 512
     segmentation_voxels: int = 20_000
+    symmetric_same: bool = False
+    same_reports: bool = False
+    cross_patient: float = 0.0
     learn_temperature: bool = True
     centre_texts: bool = True
     descriptor_noise: float = 0.0
     descriptor_dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.segmentation_voxels < 0 or self.cross_patient < 0:
+            msg = (
+                "segmentation_voxels and cross_patient must be 0 or more, "
+                f"got {self.segmentation_voxels} and {self.cross_patient}."
+            )
+            raise ConfigError(msg)
 
 
 @dataclass(frozen=True)
@@ -103,7 +120,9 @@ class OptimConfig:
         final_lr: last learning rate.
         weight_decay: L2 penalty of Adam.
         clip_norm: largest gradient norm.
-        batch: patients a step.
+        batch: patients a step, of all processes together.
+        accumulate: parts that a step's batch is computed in, one after the other, so that less memory is needed. What
+            compares patients (vanilla CLIP, `cross_patient`) then compares those of a part.
         segmentation_steps: steps of stage 1.
         contrast_steps: steps of stage 2.
         head_steps: further steps of stage 2 in which only the projection learns, from descriptors of whole patients
@@ -116,20 +135,72 @@ class OptimConfig:
     weight_decay: float = 3e-5
     clip_norm: float = 5.0
     batch: int = 8
+    accumulate: int = 1
     segmentation_steps: int = 1000
     contrast_steps: int = 1000
     head_steps: int = 0
     head_batch: int = 8
+
+    def __post_init__(self) -> None:
+        if self.accumulate < 1 or self.batch % self.accumulate:
+            msg = f"accumulate must be 1 or more and divide batch = {self.batch}, got {self.accumulate}."
+            raise ConfigError(msg)
 
     @property
     def steps(self) -> int:
         """Steps of all stages."""
         return self.segmentation_steps + self.contrast_steps + self.head_steps
 
+    @property
+    def cropped_steps(self) -> int:
+        """Steps that train on crops: those of stages 1 and 2 before the head's."""
+        return self.segmentation_steps + self.contrast_steps
+
+    @property
+    def stage_ends(self) -> tuple[int, int, int]:
+        """How many steps are done at the end of each stage."""
+        return (self.segmentation_steps, self.cropped_steps, self.steps)
+
+    def batch_of(self, step: int) -> int:
+        """Patients of a step, counted from 0."""
+        return self.batch if step < self.cropped_steps else self.head_batch
+
+    def parts_of(self, step: int) -> int:
+        """Parts that a step's batch is computed in."""
+        return self.accumulate if step < self.cropped_steps else 1
+
     def samples_after(self, step: int) -> int:
         """Patients drawn in the first `step` steps."""
-        cropped = min(step, self.segmentation_steps + self.contrast_steps)
+        cropped = min(step, self.cropped_steps)
         return cropped * self.batch + (step - cropped) * self.head_batch
+
+
+@dataclass(frozen=True)
+class ComputeConfig:
+    """How a run is computed, not what: a stopped run may be resumed with other values.
+
+    Attributes:
+        precision: "fp32", or "bf16" for the backbone under autocast; pooling, losses and weights stay in fp32.
+        checkpoint_activations: keep the activations of stage borders alone and compute the others again on the way
+            back: about a third more time for much less memory.
+        parallel: with several processes, "ddp" holds the whole network in each, "fsdp" a share of the backbone.
+
+    Raises:
+        ConfigError: if there is no such precision or kind.
+    """
+
+    precision: Precision = "fp32"
+    checkpoint_activations: bool = False
+    parallel: Parallel = "ddp"
+
+    def __post_init__(self) -> None:
+        for name, value, known in (
+            ("precision", self.precision, get_args(Precision)),
+            ("parallel", self.parallel, get_args(Parallel)),
+        ):
+            if value not in known:
+                msg = f"{name} must be one of {', '.join(known)}, got {value!r}."
+                raise ConfigError(msg)
 
 
 @dataclass(frozen=True)
@@ -139,9 +210,10 @@ class TrainConfig:
     Attributes:
         name: of the model that it makes.
         method: "ct-glip" (organ by organ) or "vanilla-clip" (whole image and whole report).
-        init_from: "" for random weights, "nnunet:FOLDER" for an nnU-Net v2 results folder, or "run:FOLDER" for the
-            backbone and segmentation head of another run.
+        init_from: "" for random weights, "nnunet:FOLDER" for an nnU-Net v2 results folder, "run:FOLDER" for the
+            backbone and segmentation head of another run, "stage1:FOLDER" for those as its first stage left them.
         save_every: steps between checkpoints.
+        picture_every: steps between example pictures in TensorBoard; 0 = none.
         model: the network; an empty `segmentation_organs` becomes the whole vocabulary.
 
     Raises:
@@ -152,12 +224,14 @@ class TrainConfig:
     method: Method = "ct-glip"
     init_from: str = ""
     save_every: int = 50
+    picture_every: int = 100
     data: DataConfig = DataConfig()
     preprocess: PreprocessConfig = PreprocessConfig()
     model: ModelConfig = ModelConfig()
     text: TextConfig = TextConfig()
     loss: LossConfig = LossConfig()
     optim: OptimConfig = OptimConfig()
+    compute: ComputeConfig = ComputeConfig()
 
     def __post_init__(self) -> None:
         if self.method not in get_args(Method):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ctglip_training.config import TrainConfig
-from ctglip_training.simulate.patient import Patient
+from ctglip_training.distributed import ALONE, Ranks
 from ctglip_training.store import PoolEntry, read_patient
 from ctglip_training.whole_image import whole_body
 from CTGLIPLib.encode import organ_descriptors
@@ -20,17 +20,15 @@ from CTGLIPLib.preprocess import prepare_on_grid
 
 
 @dataclass(frozen=True, eq=False)
-class Described:
+class WholePatient:
     """A patient as the projection sees it.
 
     Attributes:
-        patient: names and findings; its voxels are dropped.
         organs: the organs large enough to count.
         descriptor: shape (organ, descriptor), of those organs.
         whole: shape (1, descriptor), of the whole body; for vanilla CLIP.
     """
 
-    patient: Patient
     organs: tuple[str, ...]
     descriptor: Tensor
     whole: Tensor
@@ -42,34 +40,29 @@ class Described:
 
 
 def describe_patients(
-    model: GroundedEncoder, config: TrainConfig, entries: Sequence[PoolEntry]
-) -> dict[Path, Described]:
-    """Descriptors of every patient by the network as it is now."""
+    model: GroundedEncoder, config: TrainConfig, entries: Sequence[PoolEntry], ranks: Ranks = ALONE
+) -> dict[Path, WholePatient]:
+    """Descriptors of every patient by the network as it is now; each process computes its share for all."""
     was_training = model.training
     model.eval()
-    described = {entry.path: _describe(model, config, read_patient(entry.path)) for entry in entries}
+    own = {entry.path: _describe(model, config, entry) for entry in entries[ranks.rank :: ranks.count]}
     model.train(was_training)
-    return described
+    everyones = {path: patient for share in ranks.collect(own) for path, patient in share.items()}
+    return {entry.path: _on(everyones[entry.path], ranks.device) for entry in entries}
 
 
-def _describe(model: GroundedEncoder, config: TrainConfig, patient: Patient) -> Described:
+def _describe(model: GroundedEncoder, config: TrainConfig, entry: PoolEntry) -> WholePatient:
+    """The patient's descriptors, on the CPU, from where they can be sent."""
+    patient = read_patient(entry.path)
     prepared = prepare_on_grid(patient.volume, patient.segmentation, config.preprocess)
     kept = np.flatnonzero(prepared.geometry.voxels >= config.preprocess.min_organ_voxels)
     organs = tuple(patient.segmentation.names[i] for i in kept)
     if config.method == "ct-glip":
-        descriptor = organ_descriptors(model, prepared, config.preprocess).clone()[torch.from_numpy(kept)]
-        whole = descriptor[:0]
-    else:
-        whole = organ_descriptors(model, whole_body(patient, prepared), config.preprocess).clone()
-        descriptor = whole[:0]
-    empty = np.zeros((1, 1, 1), dtype=np.float32)
-    bare = replace(
-        patient,
-        volume=replace(patient.volume, array=empty, grid=replace(patient.volume.grid, shape_ijk=(1, 1, 1))),
-        segmentation=replace(
-            patient.segmentation,
-            layers=empty[None].astype(np.uint16),
-            grid=replace(patient.volume.grid, shape_ijk=(1, 1, 1)),
-        ),
-    )
-    return Described(bare, organs, descriptor, whole)
+        descriptor = organ_descriptors(model, prepared, config.preprocess).cpu().clone()[torch.from_numpy(kept)]
+        return WholePatient(organs, descriptor, descriptor[:0])
+    whole = organ_descriptors(model, whole_body(patient, prepared), config.preprocess).cpu().clone()
+    return WholePatient(organs, whole[:0], whole)
+
+
+def _on(patient: WholePatient, device: torch.device) -> WholePatient:
+    return WholePatient(patient.organs, patient.descriptor.to(device), patient.whole.to(device))

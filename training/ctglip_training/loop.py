@@ -1,66 +1,86 @@
-"""The training loop, top to bottom: draw a batch, losses, clip, step, log, save; all stages.
+"""The training loop, top to bottom: draw a batch, losses, clip, step, log, save; all stages, one process or many.
 
-Every random choice of step s depends on (seed, s) alone, so a resumed run continues as if it had never stopped.
+Every random choice depends on (seed, step, number of the patient in the batch) alone, so a resumed run continues as if
+it had never stopped, and another number of processes trains the same.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.optim import Adam
 
 from ctglip_training.config import TrainConfig
-from ctglip_training.descriptors import Described, describe_patients
-from ctglip_training.metrics_log import MetricsLog
-from ctglip_training.samples import Sample, draw_sample
+from ctglip_training.contrast import Contrast, Described, Losses
+from ctglip_training.descriptors import WholePatient, describe_patients
+from ctglip_training.distributed import ALONE, Ranks, process_group
+from ctglip_training.draw import Drawer, Place
+from ctglip_training.example_picture import example_picture
+from ctglip_training.forward import CropFeatures, on_device
+from ctglip_training.guard import check_same_everywhere, stop_not_finite
+from ctglip_training.metrics_log import MetricsLog, TimeLeft
+from ctglip_training.network import centre_of_texts, new_model, prepare, shares_backbone, whole_network
+from ctglip_training.optimise import NotFiniteError, average_gradients, update
 from ctglip_training.sources import training_dictionary, training_entries
-from ctglip_training.state import load_run_weights, load_state, save_state
-from ctglip_training.store import PoolEntry
-from ctglip_training.task import Losses, Task
+from ctglip_training.state import load_state, save_state
+from ctglip_training.stopping import StoppedError, stop_request
+from ctglip_training.task import Counts, Crop, Task
 from ctglip_training.texts import OrganTextSampler, TextTable
-from CTGLIPLib.errors import ConfigError, CTGLIPError
 from CTGLIPLib.model import GroundedEncoder, RunningStandardise
-from CTGLIPLib.nnunet import initialise_from
-from CTGLIPLib.organs import ORGANS, readable_name
-from CTGLIPLib.prompts import normal_prompt, organ_prompt
 from CTGLIPLib.text import TextEncoder
 
 logger = logging.getLogger(__name__)
 
 
-def train(config: TrainConfig, out: Path, encoder: TextEncoder) -> GroundedEncoder:
-    """Run or resume a training run in folder `out` and return the trained network.
+def train(config: TrainConfig, out: Path, encoder: TextEncoder, device: str = "cpu") -> GroundedEncoder:
+    """Run or resume a training run in folder `out` and return the trained network, on the CPU.
+
+    Started by torchrun, the processes share each batch; the first one writes.
 
     Raises:
         CheckpointError: if `out` holds another run.
-        ConfigError: if the pool has not the held-out subjects, no other subject, or another spacing.
+        ConfigError: if the pool has not the held-out subjects, no other subject, or another spacing; if there is no
+            such device; if the processes cannot share a batch.
         DependencyError: if TensorBoard is not installed.
-        CTGLIPError: if a loss is not finite; the step and patients are named.
+        OutputError: if something cannot be written; the last checkpoint is whole.
+        NotFiniteError: if a loss or gradient is not finite; the step and patients are named and in `nan_batch.json`.
+        StoppedError: if SIGTERM came; the checkpoint is that of the step before.
+        CTGLIPError: if another process stopped.
     """
     torch.set_flush_denormal(True)  # high powers of small features are denormal: steps twice as long (benchmarks.md)
-    run = _Run(config, encoder)
-    step = load_state(out, config, run.model, run.optimiser)
-    started, first = time.monotonic(), step
-    with MetricsLog(out, step) as log:
+    with process_group(device) as ranks, ExitStack() as closing:
+        run = _Run(config, encoder, ranks)
+        closing.callback(run.drawer.close)
+        step = load_state(out, config, run.model, run.optimiser)
+        log = closing.enter_context(MetricsLog(out, step)) if ranks.first else None
+        stop = closing.enter_context(stop_request())
+        clock = TimeLeft(step, config.optim.steps)
         while step < config.optim.steps:
             lr = learning_rate(config, step)
-            losses, norms = run.step(step, lr)
+            try:
+                losses, norms = run.step(step, lr)
+            except NotFiniteError as error:
+                stop_not_finite(out, step, run.drawer.parts(step), error, ranks)
+            picture = run.picture(step) if config.picture_every and step % config.picture_every == 0 else None
             step += 1
-            seconds = time.monotonic() - started
-            left = seconds / (step - first) * (config.optim.steps - step)
-            seen = config.optim.samples_after(step)
-            log.add(step, {"samples_seen": seen, "seconds": round(seconds, 2), "lr": lr, **losses, **norms})
-            logger.info("step %d of %d, %s, %.0f s left", step, config.optim.steps, _short(losses), left)
-            if step % config.save_every == 0 or step == config.optim.steps:
+            if log:
+                facts = {"samples_seen": config.optim.samples_after(step), "lr": lr}
+                log.add(step, {**facts, **clock.after(config.optim.batch_of(step - 1)), **losses, **norms})
+                log.add_picture(step, picture)
+                logger.info("step %d of %d, %s, %s left", step, config.optim.steps, _short(losses), clock.left(step))
+            stopped = stop.agreed(ranks)
+            if stopped or step % config.save_every == 0 or step in config.optim.stage_ends:
                 save_state(out, config, step, run.model, run.optimiser)
-    return run.model.eval()
+            if stopped and step < config.optim.steps:
+                msg = f"Stopped by SIGTERM after step {step} of {config.optim.steps}, which is saved. Start the same "
+                raise StoppedError(msg + "command again to go on.")
+        return whole_network(run.model, config).eval()
 
 
 def learning_rate(config: TrainConfig, step: int) -> float:
@@ -74,117 +94,112 @@ def learning_rate(config: TrainConfig, step: int) -> float:
     return optim.final_lr + (optim.lr - optim.final_lr) * 0.5 * (1 + math.cos(math.pi * done / max(total, 1)))
 
 
-def new_model(config: TrainConfig) -> GroundedEncoder:
-    """The network of a run with fresh weights, or with an nnU-Net's where the configuration says so."""
-    torch.manual_seed(config.data.seed)
-    model = GroundedEncoder(config.model, config.preprocess)
-    kind, _, folder = config.init_from.partition(":")
-    if kind == "nnunet":
-        initialise_from(model.backbone, config.init_from)
-    elif kind == "run":
-        load_run_weights(Path(folder), model)
-    elif kind:
-        msg = f"init_from must be empty, nnunet:FOLDER or run:FOLDER, got {config.init_from!r}."
-        raise ConfigError(msg)
-    return model
-
-
-def centre_of_texts(table: TextTable) -> Tensor:
-    """Mean embedding of the templates of all organs, shape (dim,)."""
-    readable = [readable_name(organ.name) for organ in ORGANS]
-    return table([*map(organ_prompt, readable), *map(normal_prompt, readable)]).mean(dim=0)
-
-
 class _Run:
-    """What one run holds: data, network, optimiser."""
+    """What one process of a run holds: data, network, optimiser."""
 
-    def __init__(self, config: TrainConfig, encoder: TextEncoder) -> None:
-        self.config = config
+    def __init__(self, config: TrainConfig, encoder: TextEncoder, ranks: Ranks = ALONE) -> None:
+        self.config, self.ranks = config, ranks
         self.entries = training_entries(config)
-        self.subjects = sorted({entry.subject for entry in self.entries})
         table = TextTable(encoder)
         dictionary = training_dictionary(config, self.entries)
+        check_same_everywhere(config, self.entries, dictionary, ranks)
         self.sampler = OrganTextSampler(dictionary, config.loss.dictionary_texts, config.data.suspected)
-        self.model = new_model(config).train()
+        self.model = new_model(config)
         if config.loss.centre_texts:
             self.model.get_buffer("text_mean").copy_(centre_of_texts(table))
-        self.task = Task(self.model, table, self.model.get_buffer("text_mean"), config.loss)
-        self.optimiser = Adam(self.model.parameters(), lr=config.optim.lr, weight_decay=config.optim.weight_decay)
-        self._described: dict[Path, Described] | None = None
+        self.drawer = Drawer(config, self.entries, self.sampler, ranks)
+        self.optimiser = prepare(self.model, config, ranks)
+        features = CropFeatures(
+            self.model, config.compute.precision, ranks, equal_passes=shares_backbone(config, ranks)
+        )
+        contrast = Contrast(self.model, table, self.model.get_buffer("text_mean"), config.loss, ranks)
+        self.task = Task(self.model, features, contrast, config.loss, ranks)
+        self._whole: dict[Path, WholePatient] | None = None
 
     def step(self, step: int, lr: float) -> tuple[dict[str, float], dict[str, float]]:
-        """One optimiser step; returns losses and norms."""
-        rng = np.random.default_rng([self.config.data.seed, step])
-        entries = self._draw(rng, head=step >= self.config.optim.steps - self.config.optim.head_steps)
-        losses = self._losses(step, entries, rng)
-        if not losses:  # no patient of the batch has two organs to tell apart
-            return {"loss": 0.0}, {}
-        total = self.task.total(losses)
-        if not torch.isfinite(total):
-            names = ", ".join(f"{entry.subject}/{entry.path.name}" for entry in entries)
-            values = _short(_floats(losses))
-            msg = f"The loss of step {step} is not finite ({values}); patients: {names}. Lower the learning rate."
-            raise CTGLIPError(msg)
+        """One optimiser step; returns losses and norms.
+
+        Raises:
+            NotFiniteError: if a loss, the gradient or the new weights are not finite.
+        """
         self.optimiser.zero_grad(set_to_none=True)
-        total.backward()
-        return {**_floats(losses), "loss": float(total.detach())}, self._update(lr)
+        parts = self._head_losses(step) if step >= self.config.optim.cropped_steps else self._crop_losses(step)
+        figures: dict[str, Tensor] = {}
+        for losses in parts:
+            if losses:
+                total = self.task.total(losses)
+                total.backward()
+                for name, value in {**losses, "loss": total}.items():
+                    figures[name] = figures.get(name, torch.zeros((), device=value.device)) + value.detach()
+        mean = _over_processes(figures, self.ranks)
+        if not mean:  # no patient of the batch has two organs to tell apart
+            return {"loss": 0.0}, {}
+        if not math.isfinite(mean["loss"]):
+            raise NotFiniteError(_short(mean))
+        average_gradients(list(self.model.parameters()), self.ranks)
+        norms = update(self.optimiser, lr, self.config.optim.clip_norm, self.ranks)
+        return mean, {**norms, "temperature": float(self.model.temperature.detach())}
 
-    def _losses(self, step: int, entries: Sequence[PoolEntry], rng: np.random.Generator) -> Losses:
-        """The losses of a step, by the stage that it belongs to."""
-        optim, grounded = self.config.optim, self.config.method == "ct-glip"
-        generator = torch.Generator().manual_seed(self.config.data.seed * 1_000_003 + step)
-        if step >= optim.segmentation_steps + optim.contrast_steps:
-            return self._head_losses(entries, rng, generator)
-        batch = [self._sample(entry, rng) for entry in entries]
-        if step < optim.segmentation_steps:
-            return self.task.segmentation(batch, generator)
-        return self.task.grounded(batch, generator) if grounded else self.task.whole_image(batch, generator)
+    def picture(self, step: int) -> np.ndarray | None:
+        """The example picture of a step on crops, by the first process; all processes must call this together."""
+        if step >= self.config.optim.cropped_steps:
+            return None
+        crop = Crop(on_device(self.drawer.example(step), self.ranks.device), torch.Generator())
+        with torch.no_grad():
+            features = self.task.features([crop])[0]
+            contrasts = step >= self.config.optim.segmentation_steps and self.config.method == "ct-glip"
+            contrast = self.task.contrast if contrasts else None
+            return example_picture(self.model, crop.sample, features, contrast) if self.ranks.first else None
 
-    def _head_losses(
-        self, entries: Sequence[PoolEntry], rng: np.random.Generator, generator: torch.Generator
-    ) -> Losses:
-        if self._described is None:
-            self._described = describe_patients(self.model, self.config, self.entries)
-            if isinstance(self.model.standardise, RunningStandardise):
-                self.model.standardise.fit(torch.cat([p.pooled for p in self._described.values()]))
-        patients = [self._described[entry.path] for entry in entries]
+    def _crop_losses(self, step: int) -> Iterator[Losses]:
+        """The losses of each part of a step of stage 1 or 2."""
+        optim, device = self.config.optim, self.ranks.device
+        parts = self.drawer.samples(step)
+        counts = Counts.of([sample for part in parts for sample in part], len(parts), self.ranks)
+        for samples, places in zip(parts, self.drawer.parts(step), strict=True):
+            part = [Crop(on_device(s, device), place.generator) for s, place in zip(samples, places, strict=True)]
+            if step < optim.segmentation_steps:
+                yield self.task.segmentation(part, counts)
+            elif self.config.method == "ct-glip":
+                yield self.task.grounded(part, counts)
+            else:
+                yield self.task.whole_image(part, counts)
+
+    def _head_losses(self, step: int) -> Iterator[Losses]:
+        """The losses of a step of the last stage, which is computed in one part."""
+        (places,) = self.drawer.parts(step)
+        patients = self._whole_patients()
+        described = [self._described(place, patients[place.entry.path]) for place in places]
+        counts = Counts.of(described, ranks=self.ranks)
         if self.config.method == "vanilla-clip":
-            reports = [self.sampler(p.patient, (), rng).report for p in patients]
-            return self.task.contrast_whole(torch.cat([p.whole for p in patients]), reports, generator)
-        texts = [self.sampler(p.patient, p.organs, rng) for p in patients]
-        return self.task.head([p.descriptor for p in patients], texts, generator)
+            whole = [patients[place.entry.path].whole for place in places]
+            reports, generators = [d.texts.report for d in described], [d.generator for d in described]
+            yield self.task.whole_head(whole, reports, generators, counts)
+        else:
+            yield self.task.head(described, counts)
 
-    def _update(self, lr: float) -> dict[str, float]:
-        for group in self.optimiser.param_groups:
-            group["lr"] = lr
-        parameters = list(self.model.parameters())
-        gradient_norm = torch.nn.utils.clip_grad_norm_(parameters, self.config.optim.clip_norm)
-        before = torch.nn.utils.parameters_to_vector(parameters).detach().clone()
-        self.optimiser.step()
-        after = torch.nn.utils.parameters_to_vector(parameters).detach()
-        return {
-            "gradient_norm": float(gradient_norm),
-            "parameter_norm": float(after.norm()),
-            "update_norm": float((after - before).norm()),
-            "temperature": float(self.model.temperature.detach()),
-        }
+    def _described(self, place: Place, patient: WholePatient) -> Described:
+        organs = patient.organs if self.config.method == "ct-glip" else ()
+        texts = self.sampler(place.entry.study, organs, place.rng)
+        return Described(organs, patient.descriptor, texts, place.generator)
 
-    def _draw(self, rng: np.random.Generator, *, head: bool) -> list[PoolEntry]:
-        """Random patients; every subject is drawn equally often, however many patients were made from it."""
-        drawn = []
-        for _ in range(self.config.optim.head_batch if head else self.config.optim.batch):
-            subject = self.subjects[int(rng.integers(len(self.subjects)))]
-            mine = [entry for entry in self.entries if entry.subject == subject]
-            drawn.append(mine[int(rng.integers(len(mine)))])
-        return drawn
-
-    def _sample(self, entry: PoolEntry, rng: np.random.Generator) -> Sample:
-        return draw_sample(entry, self.config, self.sampler, rng)
+    def _whole_patients(self) -> dict[Path, WholePatient]:
+        """Descriptors of all patients by the network as the last stage found it; the projection reads no others."""
+        if self._whole is None:
+            self._whole = describe_patients(self.model, self.config, self.entries, self.ranks)
+            if isinstance(self.model.standardise, RunningStandardise):
+                self.model.standardise.fit(torch.cat([patient.pooled for patient in self._whole.values()]))
+        return self._whole
 
 
-def _floats(losses: Losses) -> dict[str, float]:
-    return {name: float(loss.detach()) for name, loss in losses.items()}
+def _over_processes(figures: Mapping[str, Tensor], ranks: Ranks) -> dict[str, float]:
+    """Mean of each figure over the processes; one that a process lacks counts as 0 there."""
+    names = sorted({name for known in ranks.collect(sorted(figures)) for name in known})
+    if not names:
+        return {}
+    values = torch.stack([figures[name].cpu() if name in figures else torch.zeros(()) for name in names])
+    return dict(zip(names, (ranks.sum(values) / ranks.count).tolist(), strict=True))
 
 
-def _short(losses: dict[str, float]) -> str:
+def _short(losses: Mapping[str, float]) -> str:
     return ", ".join(f"{name.removesuffix('_loss')} {value:.3f}" for name, value in losses.items())

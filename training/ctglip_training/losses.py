@@ -7,6 +7,8 @@ cancels and the loss cannot fall below chance. Guard: test_losses.py (values and
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -30,8 +32,7 @@ def grounded_contrastive_loss(
     count = len(organs)
     similarity = organs @ texts.T / temperature
     if same is not None:
-        off_diagonal = same & ~torch.eye(count, dtype=torch.bool, device=same.device)
-        similarity = similarity.masked_fill(off_diagonal, float("-inf"))
+        similarity = similarity.masked_fill(_beside_diagonal(same), float("-inf"))
     to_text = similarity if extra is None else torch.cat([similarity, organs @ extra.T / temperature], dim=1)
     truth = torch.arange(count, device=organs.device)
     return functional.cross_entropy(to_text, truth) + functional.cross_entropy(similarity.T, truth)
@@ -69,8 +70,76 @@ def segmentation_loss(logits: Tensor, labels: Tensor) -> Tensor:
     return cross_entropy + 1 - overlap.mean()
 
 
-def global_contrastive_loss(images: Tensor, reports: Tensor, temperature: Tensor | float) -> Tensor:
-    """Vanilla CLIP: symmetric InfoNCE between whole images and whole reports of a batch, shapes (batch, dim)."""
+def global_contrastive_loss(
+    images: Tensor, reports: Tensor, temperature: Tensor | float, same: Tensor | None = None
+) -> Tensor:
+    """Vanilla CLIP: symmetric InfoNCE between whole images and whole reports of a batch, shapes (batch, dim).
+
+    Args:
+        images: unit norm.
+        reports: unit norm; reports[j] belongs to images[j].
+        temperature: tau.
+        same: bool, shape (batch, batch): pairs whose reports say the same; they are no negatives.
+    """
     similarity = images @ reports.T / temperature
+    if same is not None:
+        similarity = similarity.masked_fill(_beside_diagonal(same), float("-inf"))
     truth = torch.arange(len(images), device=images.device)
     return (functional.cross_entropy(similarity, truth) + functional.cross_entropy(similarity.T, truth)) / 2
+
+
+@dataclass(frozen=True, eq=False)
+class OrganRows:
+    """Organs of several patients, one a row.
+
+    Attributes:
+        organs: embeddings, unit norm, shape (row, dim).
+        texts: of their diagnoses, unit norm, shape (row, dim).
+        organ: int64, shape (row,): equal numbers for the same organ.
+        wording: int64, shape (row,): equal numbers for the same text.
+        normal: bool, shape (row,): whether the text says that nothing is wrong.
+    """
+
+    organs: Tensor
+    texts: Tensor
+    organ: Tensor
+    wording: Tensor
+    normal: Tensor
+
+
+def cross_patient_loss(rows: OrganRows, temperature: Tensor | float) -> Tensor:
+    """Contrast of each organ across patients, in which what may be said of both patients is no negative.
+
+    targets = (1 on the diagonal) + (both normal) + (same text), each row divided by its sum;
+    loss of an organ = mean over both directions of the cross-entropy of softmax(z_i.t_k / tau) with the targets;
+    returned is the mean over the organs that two or more patients share, of whom one or more is not normal and not all
+    are alike; 0 where there is none.
+
+    Source: fVLM (Shui et al. 2025, arXiv:2501.14548), the targets of its released code.
+    Differs from it: the mean over organs, not their sum, so that the weight does not depend on the crop.
+    """
+    losses = [
+        _soft_loss(rows.organs[mine], rows.texts[mine], targets, temperature)
+        for number in rows.organ.unique()
+        for mine in [(rows.organ == number).nonzero().squeeze(1)]
+        for targets in [_cross_targets(rows.normal[mine], rows.wording[mine])]
+        if not bool(rows.normal[mine].all()) and bool((targets != targets[0, 0]).any())
+    ]
+    return torch.stack(losses).mean() if losses else 0 * rows.organs.sum()
+
+
+def _cross_targets(normal: Tensor, wording: Tensor) -> Tensor:
+    """How much of each row's mass each pair gets, shape (row, row)."""
+    own = torch.eye(len(normal), device=normal.device)
+    alike = own + (normal[:, None] & normal[None]).float() + (wording[:, None] == wording[None]).float()
+    return alike / alike.sum(dim=1, keepdim=True)
+
+
+def _soft_loss(organs: Tensor, texts: Tensor, targets: Tensor, temperature: Tensor | float) -> Tensor:
+    similarity = organs @ texts.T / temperature
+    targets = targets.to(similarity.dtype)
+    return (functional.cross_entropy(similarity, targets) + functional.cross_entropy(similarity.T, targets)) / 2
+
+
+def _beside_diagonal(same: Tensor) -> Tensor:
+    return same & ~torch.eye(len(same), dtype=torch.bool, device=same.device)

@@ -1,14 +1,17 @@
-"""The record of a run: one line a step in metrics.jsonl, and the same figures as TensorBoard curves."""
+"""The record of a run: one line a step in metrics.jsonl, the same figures as TensorBoard curves, and pictures."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from CTGLIPLib.errors import DependencyError
+import numpy as np
+
+from CTGLIPLib.errors import DependencyError, OutputError
 from CTGLIPLib.files import whole_file
 
 if TYPE_CHECKING:
@@ -43,11 +46,62 @@ class MetricsLog:
         self._curves.close()
 
     def add(self, step: int, values: Mapping[str, float]) -> None:
-        """Append the figures of a step."""
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, **values}) + "\n")
-        for name, value in values.items():
-            self._curves.add_scalar(name, value, step)
+        """Append the figures of a step.
+
+        Raises:
+            OutputError: if the disk is full.
+        """
+        try:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": step, **values}) + "\n")
+            for name, value in values.items():
+                self._curves.add_scalar(name, value, step)
+        except OSError as error:
+            raise self._full(error) from error
+
+    def add_picture(self, step: int, picture: np.ndarray | None) -> None:
+        """Show a picture, uint8, shape (row, column, 3), after a step; None shows nothing.
+
+        Raises:
+            OutputError: if the disk is full.
+        """
+        if picture is None:
+            return
+        try:
+            self._curves.add_image("example", picture, step, dataformats="HWC")
+        except OSError as error:
+            raise self._full(error) from error
+
+    def _full(self, error: OSError) -> OutputError:
+        msg = (
+            f"Could not write {self._path} or the curves beside it: {error.strerror or error}. Free space, then start "
+        )
+        return OutputError(msg + "the same command again: it goes on after the last checkpoint, which is whole.")
+
+
+class TimeLeft:
+    """How fast a run is and how long it will take.
+
+    Args:
+        first: steps that were done before.
+        steps: all steps.
+        clock: seconds from any moment on.
+    """
+
+    def __init__(self, first: int, steps: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._first, self._steps, self._clock = first, steps, clock
+        self._started = self._last = clock()
+
+    def after(self, patients: int) -> dict[str, float]:
+        """Seconds since the start, and patients a second of the step that is just done and had so many."""
+        now = self._clock()
+        took, self._last = now - self._last, now
+        return {"seconds": round(now - self._started, 2), "samples_per_s": round(patients / max(took, 1e-9), 4)}
+
+    def left(self, step: int) -> str:
+        """Hours and minutes left after `step` steps, as h:mm."""
+        minutes = (self._last - self._started) / (step - self._first) * (self._steps - step) / 60
+        return f"{int(minutes + 0.5) // 60}:{int(minutes + 0.5) % 60:02d}"
 
 
 def _keep_until(path: Path, step: int) -> None:

@@ -10,6 +10,8 @@ import torch
 from torch.nn import functional
 
 from ctglip_training.losses import (
+    OrganRows,
+    cross_patient_loss,
     global_contrastive_loss,
     grounded_contrastive_loss,
     own_negatives_loss,
@@ -120,3 +122,58 @@ def test_the_global_loss_equals_a_plain_loop():
         column = [math.exp(float(images[k] @ reports[i]) / TAU) for k in range(4)]
         total -= (math.log(row[i] / sum(row)) + math.log(column[i] / sum(column))) / 8
     assert float(global_contrastive_loss(images, reports, TAU)) == pytest.approx(total, rel=1e-10)
+
+
+def test_equal_reports_are_no_negatives_where_they_are_marked():
+    images, reports = unit_rows(12, 3, 6), unit_rows(13, 3, 6)
+    same = torch.tensor([[True, True, False], [True, True, False], [False, False, True]])
+    total = 0.0
+    for i in range(3):
+        allowed = [k for k in range(3) if k == i or not same[i, k]]
+        row = {k: math.exp(float(images[i] @ reports[k]) / TAU) for k in allowed}
+        column = {k: math.exp(float(images[k] @ reports[i]) / TAU) for k in allowed}
+        total -= (math.log(row[i] / sum(row.values())) + math.log(column[i] / sum(column.values()))) / 6
+    assert float(global_contrastive_loss(images, reports, TAU, same)) == pytest.approx(total, rel=1e-10)
+
+
+ORGAN = torch.tensor([0, 0, 0, 1, 1, 2, 2, 3, 3, 3])
+WORDING = torch.tensor([7, 7, 8, 9, 4, 5, 6, 1, 2, 3])
+NORMAL = torch.tensor([True, True, False, True, True, False, False, True, False, True])
+"""Organ 1 is normal in both patients, so nothing is told apart there."""
+
+
+def looped_cross(organs, texts, tau):
+    losses = []
+    for organ in (0, 2, 3):
+        mine = [i for i in range(len(ORGAN)) if ORGAN[i] == organ]
+        loss = torch.zeros((), dtype=organs.dtype)
+        for i in mine:
+            mass = {k: int(i == k) + int(NORMAL[i] and NORMAL[k]) + int(WORDING[i] == WORDING[k]) for k in mine}
+            over_texts = sum((dot(organs[i], texts[k]) / tau).exp() for k in mine)
+            over_organs = sum((dot(organs[k], texts[i]) / tau).exp() for k in mine)
+            for k in mine:
+                share = mass[k] / sum(mass.values()) / len(mine) / 2
+                loss = loss - share * ((dot(organs[i], texts[k]) / tau).exp() / over_texts).log()
+                loss = loss - share * ((dot(organs[k], texts[i]) / tau).exp() / over_organs).log()
+        losses.append(loss)
+    return sum(losses) / len(losses)
+
+
+def test_the_contrast_across_patients_and_its_gradients_equal_a_plain_loop():
+    organs, texts = unit_rows(14, 10, 6).requires_grad_(), unit_rows(15, 10, 6).requires_grad_()
+    tau = torch.tensor(TAU, dtype=torch.float64, requires_grad=True)
+    loss = cross_patient_loss(OrganRows(organs, texts, ORGAN, WORDING, NORMAL), tau)
+    looped = looped_cross(organs, texts, tau)
+    assert loss.item() == pytest.approx(looped.item(), rel=1e-6)
+    gradients = [torch.autograd.grad(value, (organs, texts, tau)) for value in (loss, looped)]
+    for a, b in zip(*gradients, strict=True):
+        assert torch.allclose(a, b, rtol=1e-5, atol=1e-8)
+
+
+def test_patients_who_are_all_normal_are_not_told_apart():
+    organs, ones = unit_rows(16, 2, 4).requires_grad_(), torch.tensor([1, 1])
+    loss = cross_patient_loss(OrganRows(organs, organs, ones, ones, ones > 0), TAU)
+    loss.backward()
+    assert loss.item() == 0.0
+    assert organs.grad is not None
+    assert not organs.grad.any()
