@@ -14,6 +14,7 @@ from ctglip_training.finetune_command import add_finetune
 from ctglip_training.evaluate_command import add_calibrate, add_evaluate
 from ctglip_training.ladder_command import add_ladder
 from ctglip_training.pairs_command import add_pairs_commands
+from ctglip_training.prepare_command import add_prepare
 from ctglip_training.score_command import add_score
 from CTGLIPLib.errors import CTGLIPError
 
@@ -50,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_text_bank(commands)
     add_pairs_commands(commands)
     add_data_commands(commands)
+    add_prepare(commands)
     return parser
 
 
@@ -75,10 +77,19 @@ def _add_pretrain(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     command = commands.add_parser("pretrain", help="train the two stages; the same command resumes a stopped run")
     command.add_argument("--config", type=Path, required=True, help="TOML file, see training/configs")
     command.add_argument("--out", type=Path, required=True, help="folder for checkpoints, metrics and the model")
-    command.add_argument("--pool", help="folder of patients (default: the configuration's)")
+    command.add_argument(
+        "--pool",
+        nargs="+",
+        metavar="DIR",
+        help="folders of patients, made by simulate or prepare (default: the file's)",
+    )
+    command.add_argument("--dictionary", metavar="FILE", help="made by `ctglip-train dictionary` (default: the file's)")
     command.add_argument("--hold-out", nargs="*", default=None, metavar="SUBJECT", help="subjects never to train on")
     command.add_argument(
-        "--init-from", metavar="run:DIR|nnunet:DIR", help="weights to start from (default: the file's)"
+        "--init-from", metavar="KIND:DIR", help="weights to start from: run:, stage1: or nnunet: (default: the file's)"
+    )
+    command.add_argument(
+        "--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps; with torchrun, cuda is shared"
     )
     command.add_argument("--text-folder", type=Path, help="local folder of the text encoder")
     command.set_defaults(run=_pretrain)
@@ -101,6 +112,7 @@ def _simulate(options: argparse.Namespace) -> None:
 
 def _pretrain(options: argparse.Namespace) -> None:
     from ctglip_training.config import read_config
+    from ctglip_training.distributed import is_first_process
     from ctglip_training.export import export_model
     from ctglip_training.loop import train
     from CTGLIPLib.text_bank import open_text_encoder
@@ -108,15 +120,18 @@ def _pretrain(options: argparse.Namespace) -> None:
     config = read_config(options.config)
     data = config.data
     if options.pool:
-        data = replace(data, pool=options.pool)
+        data = replace(data, pool=options.pool[0], more_pools=tuple(options.pool[1:]))
+    if options.dictionary:
+        data = replace(data, dictionary=options.dictionary)
     if options.hold_out is not None:
         data = replace(data, hold_out=tuple(options.hold_out))
     init_from = config.init_from if options.init_from is None else options.init_from
     config = replace(config, data=data, init_from=init_from)
     encoder = open_text_encoder(config.text.encoder, options.text_folder, revision=config.text.revision)
-    network = train(config, options.out, encoder)
-    used = replace(config, text=replace(config.text, revision=encoder.revision))
-    export_model(used, network, options.out / "model")
+    network = train(config, options.out, encoder, options.device)
+    if is_first_process():
+        used = replace(config, text=replace(config.text, revision=encoder.revision))
+        export_model(used, network, options.out / "model")
 
 
 def _text_bank(_options: argparse.Namespace) -> None:
