@@ -61,6 +61,7 @@ class ModelConfig:
         intensity: pool soft histograms of HU beside the features (see intensity.py).
         power_mean: pool the 4-norm of the features beside their mean, which small findings move more.
         geometry: describe the organ's volume, extent and position beside its features.
+        core_and_shell: describe what stands out of the organ's core, and what lies around it (see core_and_shell.py).
     """
 
     backbone: str = "paper"
@@ -71,6 +72,7 @@ class ModelConfig:
     intensity: bool = False
     power_mean: bool = False
     geometry: bool = False
+    core_and_shell: bool = False
 
     def __post_init__(self) -> None:
         names = self.segmentation_organs

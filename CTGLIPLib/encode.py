@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from CTGLIPLib.config import PreprocessConfig
+from CTGLIPLib.config import ModelConfig, PreprocessConfig
+from CTGLIPLib.core_and_shell import core_and_shell
 from CTGLIPLib.errors import ConfigError
 from CTGLIPLib.model import GroundedEncoder, organ_index
 from CTGLIPLib.pooling import OrganPool, voxel_rows
@@ -96,8 +97,21 @@ def organ_descriptors(
             index, organ = organ_index(torch.from_numpy(layer[box].astype(np.int64)).to(device))
             channels = model.voxel_channels(voxel_rows(features, index), voxel_rows(maps, index))
             pool.add(channels, organ, weight.flatten()[index])
-    geometry = torch.from_numpy(prepared.geometry_features).to(device)
-    return model.descriptor(pool.means(), geometry)
+    measures = torch.from_numpy(organ_measures(model.config, prepared, config)).to(device)
+    return model.descriptor(pool.means(), measures)
+
+
+def organ_measures(model: ModelConfig, prepared: Prepared, config: PreprocessConfig) -> np.ndarray:
+    """What `GroundedEncoder.descriptor` reads of each organ beside pooled voxels, float32, shape (organ, measure).
+
+    Its geometry and, by option, its core and shell.
+    """
+    if not model.core_and_shell:
+        return prepared.geometry_features
+    low, high = config.window_hu
+    hu = prepared.image * np.float32(high - low) + np.float32(low)
+    around = core_and_shell(hu, prepared.segmentation.layers, len(prepared.segmentation.names))
+    return np.concatenate([prepared.geometry_features, around], axis=1)
 
 
 @torch.inference_mode()

@@ -1,7 +1,8 @@
 """Where in an organ a text fits: its similarity with the organ's neighbourhoods, voxel by voxel.
 
 A neighbourhood is described as if it were the whole organ: the same averages, taken under a Gaussian around the voxel
-within the organ's mask. The map therefore shows where the organ's answer comes from. It is ours; the paper has none.
+within the organ's mask; its geometry, core and shell stay the organ's. The map therefore shows where the organ's answer
+comes from. It is ours; the paper has none.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import torch
 from scipy import ndimage
 
 from CTGLIPLib.config import PreprocessConfig
-from CTGLIPLib.encode import stream_features
+from CTGLIPLib.encode import organ_measures, stream_features
 from CTGLIPLib.geometry import Grid
 from CTGLIPLib.model import GroundedEncoder
 from CTGLIPLib.pooling import voxel_rows
@@ -59,13 +60,14 @@ def organ_heat(
     if not places:
         return heat
     channels = _blended_channels(model, prepared, config, places, progress)
+    measures = organ_measures(model.config, prepared, config)
     for number, (organ, place) in enumerate(places.items()):
         report(progress, "comparing places", number, len(places))
         index = segmentation.names.index(organ)
-        geometry = torch.from_numpy(prepared.geometry_features[index : index + 1])
+        own = torch.from_numpy(measures[index : index + 1])
         local = _neighbourhood_means(channels.pop(organ), place.inside, NEIGHBOURHOOD_MM / config.spacing_mm)
         values = heat[place.box]
-        values[place.inside] = _similarity(model, local, geometry, directions[organ])
+        values[place.inside] = _similarity(model, local, own, directions[organ])
     report(progress, "comparing places", len(places), len(places))
     return heat
 
@@ -208,13 +210,13 @@ def _neighbourhood_means(rows: np.ndarray, inside: np.ndarray, sigma_voxels: flo
 
 
 @torch.inference_mode()
-def _similarity(model: GroundedEncoder, rows: np.ndarray, geometry: torch.Tensor, direction: Direction) -> np.ndarray:
+def _similarity(model: GroundedEncoder, rows: np.ndarray, measures: torch.Tensor, direction: Direction) -> np.ndarray:
     """Similarity of each row of channels, shape (voxel,)."""
     device = next(model.parameters()).device
     difference = torch.from_numpy(direction.plus - direction.minus).to(device)
     values = []
     for start in range(0, len(rows), CHUNK_VOXELS):
         chunk = torch.from_numpy(rows[start : start + CHUNK_VOXELS]).to(device)
-        organ = geometry.to(device).expand(len(chunk), -1)
+        organ = measures.to(device).expand(len(chunk), -1)
         values.append((model.project(model.descriptor(chunk, organ)) @ difference).cpu().numpy())
     return np.concatenate(values)

@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from CTGLIPLib.backbones import build_backbone, features_of_any_size
 from CTGLIPLib.config import ModelConfig, PreprocessConfig
+from CTGLIPLib.core_and_shell import CORE_AND_SHELL_FEATURES
 from CTGLIPLib.intensity import BINS, histograms, hu_maps
 from CTGLIPLib.organ_geometry import GEOMETRY_FEATURES
 
@@ -37,6 +38,7 @@ class GroundedEncoder(nn.Module):
         self.window_hu = preprocess.window_hu
         pooled = width * (2 if config.power_mean else 1)
         extra = (2 * BINS if config.intensity else 0) + (GEOMETRY_FEATURES if config.geometry else 0)
+        extra += CORE_AND_SHELL_FEATURES if config.core_and_shell else 0
         # Options add quantities of very different scale (a stone is 1e-3 of a kidney's histogram): bring all to one.
         self.standardise = RunningStandardise(pooled + extra) if extra or config.power_mean else nn.Identity()
         self.projection = nn.Sequential(
@@ -72,9 +74,14 @@ class GroundedEncoder(nn.Module):
         return torch.cat(parts, dim=1)
 
     def descriptor(
-        self, means: Float[Tensor, "organ channel"], geometry: Float[Tensor, "organ 8"]
+        self, means: Float[Tensor, "organ channel"], measures: Float[Tensor, "organ measure"]
     ) -> Float[Tensor, "organ descriptor"]:
-        """Pooled channels as the projection reads them: roots of powers, logarithms of small shares, mask geometry."""
+        """Pooled channels as the projection reads them: roots of powers, logarithms of small shares, then measures.
+
+        Args:
+            means: what `voxel_channels` says of the organ's voxels, averaged.
+            measures: `encode.organ_measures`: the mask's geometry and, by option, the organ's core and shell.
+        """
         width = self.backbone.out_channels
         parts = [means[:, :width]]
         if self.config.power_mean:
@@ -83,7 +90,9 @@ class GroundedEncoder(nn.Module):
             shares = means[:, -BINS:]
             parts += [shares, torch.log1p(LOG_SCALE * shares.clamp_min(0))]
         if self.config.geometry:
-            parts.append(geometry.to(means.dtype))
+            parts.append(measures[:, :GEOMETRY_FEATURES].to(means.dtype))
+        if self.config.core_and_shell:
+            parts.append(measures[:, GEOMETRY_FEATURES:].to(means.dtype))
         return torch.cat(parts, dim=1)
 
     def project(self, descriptor: Float[Tensor, "organ descriptor"]) -> Float[Tensor, "organ dim"]:

@@ -23,6 +23,7 @@ from phantoms import (
 from scipy import ndimage
 
 from CTGLIPLib.config import PreprocessConfig
+from CTGLIPLib.core_and_shell import core_and_shell
 from CTGLIPLib.encode import autocast, choose_device, encode_organs, organ_descriptors, stream_features, window_input
 from CTGLIPLib.errors import Cancelled
 from CTGLIPLib.geometry import Grid
@@ -32,7 +33,9 @@ from CTGLIPLib.preprocess import Prepared, prepare, prepare_on_grid
 from CTGLIPLib.volume import Segmentation, Volume
 from CTGLIPLib.windows import plan_windows
 
-ALL_OPTIONS = {"coordinates": True, "intensity": True, "power_mean": True, "geometry": True}
+ALL_OPTIONS = {
+    name: True for name in ("coordinates", "intensity", "power_mean", "geometry", "core_and_shell")
+}  # fmt: skip
 CONFIG = PreprocessConfig(spacing_mm=3.0, patch_voxels=24, overlap=0.25)
 
 
@@ -134,9 +137,9 @@ def test_with_all_options_the_descriptor_equals_numpy_loops(rng):
     means = organ_means(channels, study.segmentation)
     width = model.backbone.out_channels
     shares = means[:, 2 * width :]
-    geometry = study.geometry_features
+    measures = [study.geometry_features, core_and_shell(study.image * 2000.0 - 1000.0, study.segmentation.layers, 4)]
     roots = np.maximum(means[:, width : 2 * width], 1e-12) ** 0.25
-    expected = np.concatenate([means[:, :width], roots, shares, np.log1p(LOG_SCALE * shares), geometry], axis=1)
+    expected = np.concatenate([means[:, :width], roots, shares, np.log1p(LOG_SCALE * shares), *measures], axis=1)
     np.testing.assert_allclose(organ_descriptors(model, study, CONFIG).numpy(), expected, atol=2e-4, rtol=0)
 
 

@@ -11,6 +11,7 @@ from phantoms import tiny_model
 from scipy import ndimage
 
 from CTGLIPLib.config import ModelConfig, PreprocessConfig
+from CTGLIPLib.core_and_shell import CORE_AND_SHELL_FEATURES
 from CTGLIPLib.intensity import BINS, HU_CENTRES, histograms, hu_maps, soft_histogram
 from CTGLIPLib.model import LEAST_DEVIATION, GroundedEncoder, RunningStandardise, organ_index
 from CTGLIPLib.pooling import OrganPool, voxel_rows
@@ -65,6 +66,15 @@ def test_with_all_options_channels_and_descriptor_lie_in_their_order():
     torch.testing.assert_close(descriptor[:, 2 * WIDTH : 2 * WIDTH + bins], shares)
     torch.testing.assert_close(descriptor[:, 2 * WIDTH + bins : -8], torch.log1p(1000 * shares))
     torch.testing.assert_close(descriptor[:, -8:], geometry)
+
+
+def test_core_and_shell_follow_the_geometry_and_stand_alone_without_it():
+    measures = torch.randn(6, 8 + CORE_AND_SHELL_FEATURES)
+    for options, kept in (({"geometry": True}, measures), ({}, measures[:, 8:])):
+        model = tiny_model(PREPROCESS, core_and_shell=True, **options)
+        descriptor = model.descriptor(torch.randn(6, WIDTH), measures)
+        torch.testing.assert_close(descriptor[:, WIDTH:], kept)
+        assert model.project(descriptor).shape[0] == 6
 
 
 def test_embeddings_have_unit_norm():

@@ -13,6 +13,7 @@ from training_phantom import CYST, NAMES, phantom, smoke_config, stored
 from ctglip_training.config import TrainConfig
 from ctglip_training.samples import MIN_SHARE, Sample, draw_sample
 from ctglip_training.texts import OrganTextSampler, build_dictionary
+from CTGLIPLib.core_and_shell import CORE_AND_SHELL_FEATURES, core_and_shell
 
 SAMPLER = OrganTextSampler(build_dictionary((), 512, seed=0), 2)
 SIZE = 40
@@ -87,6 +88,18 @@ def test_each_organ_has_eight_measures_near_the_true_ones_and_a_sentence(tmp_pat
     voxels = phantom(1, (CYST,), SIZE).segmentation.voxel_counts()
     assert np.allclose(sample.geometry[:, 0], np.log10(voxels * 0.512 + 0.01), atol=0.15)
     assert len(sample.texts.diagnosis) == len(sample.texts.anatomy) == len(NAMES)
+
+
+def test_core_and_shell_are_measured_in_the_crop_for_the_organs_that_count(tmp_path):
+    base = config(tmp_path, crop=99)
+    sample = draw(replace(base, model=replace(base.model, core_and_shell=True)))
+    hu = np.clip(phantom(1, (CYST,), SIZE).volume.array, -1000, 1000)
+    expected = core_and_shell(hu, sample.layers.numpy(), len(NAMES))
+    assert sample.geometry.shape == (len(NAMES), 8 + CORE_AND_SHELL_FEATURES)
+    assert np.allclose(sample.geometry[:, 8:], expected, atol=1e-5)
+    assert sample.body_geometry.shape == (0, 8)
+    whole = draw(replace(base, method="vanilla-clip", model=replace(base.model, core_and_shell=True)))
+    assert whole.body_geometry.shape == (1, 8 + CORE_AND_SHELL_FEATURES)
 
 
 def test_the_input_has_position_channels_only_where_the_model_reads_them(tmp_path):
