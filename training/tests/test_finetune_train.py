@@ -188,7 +188,8 @@ def test_the_loss_falls(job: Job, tmp_path: Path) -> None:
 def test_fresh_parts_are_the_same_for_every_initialisation_and_the_backbone_is_the_pretrained(smoke_run: Path) -> None:
     scratch, run, model = read_starts(["scratch", f"ct-glip=run:{smoke_run}", f"again=model:{smoke_run / 'model'}"])
     assert run.identity == model.identity != scratch.identity
-    assert run.words.startswith("ct-glip (") and str(smoke_run.parent) not in run.words
+    assert run.words.startswith("ct-glip (")
+    assert str(smoke_run.parent) not in run.words
     config = resolved(FinetuneConfig(), [scratch, run])
     assert run.preprocess is not None
     assert config.preprocess.spacing_mm == run.preprocess.spacing_mm

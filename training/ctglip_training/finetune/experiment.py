@@ -18,14 +18,15 @@ from ctglip_training.finetune.config import FinetuneConfig
 from ctglip_training.finetune.folds import Fold
 from ctglip_training.finetune.measure import TumorFigures, measure_cases, read_figures, write_figures
 from ctglip_training.finetune.results import Results, write_results
-from ctglip_training.finetune.segmenter import network_segmenter
 from ctglip_training.finetune.start import Start
 from ctglip_training.finetune.table import make_table
 from ctglip_training.finetune.train import Job, finetune
 from CTGLIPLib.progress import ProgressCallback
+from CTGLIPLib.tumor import segment_tumor
 from CTGLIPLib.tumor_checkpoint import save_tumor_model
 from CTGLIPLib.tumor_config import TumorConfig
 from CTGLIPLib.tumor_model import TumorSegmenter
+from CTGLIPLib.volume import Segmentation, Volume
 
 logger = logging.getLogger(__name__)
 CACHE, MODEL, FIGURES = "cache", "model", "figures.json"
@@ -135,7 +136,9 @@ def _one(
 def _measured(
     experiment: Experiment, job: Job, network: TumorSegmenter, fold: Fold, progress: ProgressCallback | None
 ) -> list[TumorFigures]:
-    segment = network_segmenter(network, experiment.device)
+    def segment(volume: Volume) -> Segmentation:
+        return segment_tumor(volume, network)
+
     return measure_cases(experiment.cases, fold.test, segment, (job.start.name, fold.name), progress)
 
 
