@@ -2,8 +2,8 @@
 
 Where to look; a test sees to it that every module is named here.
 
-The panel: `widget` wires five sections, `setup_section`, `inputs_section`, `ask_section` (with
-`question_edit_widget` and `presets`), `see_section` (with `findings_table_widget`) and `keep_section`;
+The panel: `widget` wires six sections, `setup_section`, `inputs_section`, `ask_section` (with
+`question_edit_widget` and `presets`), `see_section` (with `findings_table_widget`), `keep_section` and `tumor_section`;
 `parameters` is what the user chose, `results_panel` what was answered. Only names
 that end in widget or section use Qt.
 
@@ -17,7 +17,7 @@ The scene, read and written: `nodes` is the front of `nodes_read`, `nodes_arrays
 `nodes_labelmap`, `nodes_export`, `nodes_import` and `organ_segments` (which organ a segment is).
 
 What is seen: `answer_view` shows an answer by `display` (colours; `segment_look`, `colour_scale`), `legend`,
-`heat_overlay`, `surfaces` and `jump`; `findings` are the table's rows.
+`heat_overlay`, `surfaces` and `jump`; `findings` are the table's rows. `tumors` are what a tumour model found.
 
 What is kept: `keep` in the scene, `export` in files.
 

@@ -12,6 +12,7 @@ from slicer.i18n import tr as _
 
 from CTGLIPSlicer.heat_overlay import CT_ROLE
 from CTGLIPSlicer.parameters import Parameters
+from CTGLIPSlicer.tumors import isTumors
 
 REFERENCE_ROLE = "referenceImageGeometryRef"
 """What a segmentation node calls the volume that it was made on (vtkMRMLSegmentationNode)."""
@@ -180,7 +181,7 @@ def modelLines(model: dict) -> list[str]:
 def segmentationOf(volumeNode: object) -> object | None:
     """The first segmentation of the scene that was made on that volume; None where there is none."""
     nodes = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
-    return next((node for node in nodes if _volumeOf(node) is volumeNode), None)
+    return next((node for node in nodes if _volumeOf(node) is volumeNode and not isTumors(node)), None)
 
 
 def _volumeOf(segmentationNode: object) -> object | None:

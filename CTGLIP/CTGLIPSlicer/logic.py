@@ -28,6 +28,7 @@ from CTGLIPSlicer.worker_failure import Failure
 if TYPE_CHECKING:
     from CTGLIPLib.results import QueryResult
     from CTGLIPSlicer.session import Session
+    from CTGLIPSlicer.tumors import Tumors
 
 logger = logging.getLogger(__name__)
 
@@ -101,6 +102,31 @@ class ScriptLogic:
         outcome = self._wait(lambda: self.session.heatmap(inputs, question), chosen.progress)
         organsOf(self.session, outcome)
         return showHeatmap(outcome.result, volumeNode, question)
+
+    def segmentTumor(
+        self,
+        volumeNode: slicer.vtkMRMLScalarVolumeNode,
+        modelFolder: str | Path,
+        segmentationNode: slicer.vtkMRMLSegmentationNode | None = None,
+        **options: object,
+    ) -> Tumors:
+        """The tumours that a fine-tuned model finds: `segmentationNode`, shown over the CT, and `result`.
+
+        Args:
+            volumeNode: the CT in HU.
+            modelFolder: the tumour model; none comes with CT-GLIP.
+            segmentationNode: organs, to name the one in which each tumour lies; None names none.
+            options: see `ScriptOptions`; only device and progress matter.
+
+        Raises:
+            CTGLIPError: of the kind that fits, if nothing could be sought.
+        """
+        from CTGLIPSlicer.tumors import receiveTumors
+
+        chosen = ScriptOptions.of(options)
+        inputs = self._inputs(volumeNode, segmentationNode, chosen)
+        folder = str(Path(modelFolder).absolute())
+        return receiveTumors(self._wait(lambda: self.session.segmentTumor(inputs, folder), chosen.progress))
 
     def batch(
         self, folder: str | Path, questions: Sequence[str], outputFolder: str | Path, **options: object

@@ -76,6 +76,7 @@ _STORED: dict[str, _Stored] = {
     "model": _Stored("default", str),
     "modelFolder": _Stored("", str),
     "textEncoderFolder": _Stored("", str),
+    "tumorModelFolder": _Stored("", str),
     "device": _Stored("auto", str),
     "questions": _Stored("", str),
     "colourBy": _Stored("score", _oneOf(*COLOUR_BY)),
@@ -122,6 +123,7 @@ class Parameters:
     model = _stored("model", "The model's name in the list.")
     modelFolder = _stored("modelFolder", "A model's folder, used instead of the name; empty: by name.")
     textEncoderFolder = _stored("textEncoderFolder", "Where the text encoder's files lie; empty: found by itself.")
+    tumorModelFolder = _stored("tumorModelFolder", "The folder of the tumour model; empty: none is chosen.")
     device = _stored("device", "What the model runs on, such as auto, cpu or cuda.")
     questions = _stored("questions", "The text of the question box, one question a line.")
     colourBy = _stored("colourBy", "What organs are coloured by: score or similarity.")
@@ -195,6 +197,23 @@ class Parameters:
             device=self.device,
             textEncoderFolder=self.textEncoderFolder or None,
         )
+
+    def tumorInputs(self) -> StudyInputs:
+        """What tumours are sought in; organs of the scene name where they lie.
+
+        Raises:
+            InputError: if the volume or the tumour model is not chosen.
+        """
+        volume, organs = self.inputVolume, self.segmentation
+        if volume is None:
+            raise InputError(_("No CT is chosen. Load a CT and choose it under Inputs."))
+        if not self.tumorModelFolder:
+            msg = _(
+                "No tumour model is chosen, and none comes with CT-GLIP. Choose the folder of one that you fine-tuned."
+            )
+            raise InputError(msg)
+        isGiven = self.organsSource == "scene" and organs is not None and organs.IsA("vtkMRMLSegmentationNode")
+        return StudyInputs(volume, organs if isGiven else None, device=self.device)
 
     def displayOptions(self) -> DisplayOptions:
         """How an answer is coloured."""

@@ -132,6 +132,10 @@ class Session:
         """Write a report, HTML or PDF by the file's ending."""
         self._begin(Task("report", inputs, tuple(texts), {"texts": list(texts), "path": str(path)}))
 
+    def segmentTumor(self, inputs: StudyInputs, modelFolder: str) -> None:
+        """Find tumours; the outcome has the segments' file, which lives as long as the session, and their measures."""
+        self._begin(Task("segment_tumor", inputs, (), {"model": modelFolder}))
+
     def batch(self, texts: Sequence[str], fields: dict) -> None:
         """Ask a folder of studies; `fields` are those of the protocol's batch beside the texts."""
         self._begin(Task("batch", None, tuple(texts), {"texts": list(texts), **fields}))
@@ -257,6 +261,8 @@ class Session:
             fields["study"] = task.record.request(task.inputs)
             if task.command == "heatmap":
                 fields["path"] = str(task.record.newPicturePath())
+            elif task.command == "segment_tumor":
+                fields["path"] = str(task.record.folder / "tumors.seg.nrrd")
         task.id = self._worker.send({"command": task.command, **fields})
         if task.record is None or fields["study"]["segmentation"] is not None:
             self._go(State.ENCODING)  # else organs are looked for first

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from CTGLIPLib.results import QueryResult
     from CTGLIPSlicer.study_store import StudyRecord
 
-Command = Literal["ask", "heatmap", "report", "batch", "describe"]
+Command = Literal["ask", "heatmap", "report", "segment_tumor", "batch", "describe"]
 SegmenterName = Literal["totalsegmentator", "own"]
 
 

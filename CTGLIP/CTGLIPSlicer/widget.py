@@ -24,6 +24,8 @@ from CTGLIPSlicer.results_panel import ResultsPanel
 from CTGLIPSlicer.session import Session
 from CTGLIPSlicer.session_types import Change, Outcome, StudyInputs
 from CTGLIPSlicer.setup_section import SetupSection
+from CTGLIPSlicer.tumor_section import TumorSection
+from CTGLIPSlicer.tumors import receiveTumors
 from CTGLIPSlicer.worker_failure import Failure
 
 UI_FILE = Path(__file__).resolve().parents[1] / "Resources" / "UI" / "CTGLIP.ui"
@@ -54,6 +56,7 @@ class CTGLIPPanel(slicer.util.VTKObservationMixin):
         self.inputs = InputsSection(self.ui, _ctWarnings)
         self.ask = AskSection(self.ui, self.onAsk, self.onCancel)
         self.results = ResultsPanel(self.ui, self, self.ask.setStatus, lambda step: qt.QTimer.singleShot(0, step))
+        self.tumor = TumorSection(self.ui, self.onTumor, self.onCancel, lambda: self.setup.lack)
         self._timer = qt.QTimer()
         self._timer.interval = POLL_MS
         self._timer.connect("timeout()", self._onTimer)
@@ -96,6 +99,7 @@ class CTGLIPPanel(slicer.util.VTKObservationMixin):
             self.results.update(self._parameters)
             self.inputs.update(self._parameters)
             self.ask.update(self._parameters)
+            self.tumor.update(self._parameters)
             self.ask.setReason(self._whyNot())
         finally:
             self._isUpdating = False
@@ -109,6 +113,16 @@ class CTGLIPPanel(slicer.util.VTKObservationMixin):
     def onCancel(self) -> None:
         """Stop what is on its way."""
         self.session.cancel()
+
+    def onTumor(self) -> None:
+        """Seek tumours in the chosen CT."""
+        try:
+            self.session.segmentTumor(self._parameters.tumorInputs(), self._parameters.tumorModelFolder)
+        except CTGLIPError as error:
+            self.tumor.tellError(str(error))
+            return
+        self.tumor.begin()
+        self._timer.start()
 
     def heatmap(self, text: str) -> bool:
         """Ask for the heat map of a question; False where that could not be asked."""
@@ -177,17 +191,21 @@ class CTGLIPPanel(slicer.util.VTKObservationMixin):
         if change.kind == "state":
             self.ask.setState(change.state)
             self.results.setBusy(change.state.isBusy)
+            self.tumor.setBusy(change.state.isBusy)
         elif change.kind == "progress":
             self.ask.setProgress(change.progress)
+            self.tumor.tell(change.progress.what)
         elif change.kind == "answered":
             self._onAnswered(change.outcome)
         elif change.kind == "failed":
             self.ask.setStatus("")
             self.ask.showFailure(change.failure)
             self.results.receiveNothing(change.failure.text)
+            self.tumor.end(change.failure.text)
         elif change.kind == "cancelled":
             self.ask.setStatus(change.message or _("Cancelled."))
             self.results.receiveNothing()
+            self.tumor.end(_("Cancelled."))
 
     def _onAnswered(self, outcome: Outcome) -> None:
         """Take what the child process sent; what cannot be used is shown as a failure."""
@@ -200,6 +218,8 @@ class CTGLIPPanel(slicer.util.VTKObservationMixin):
             elif outcome.command == "report":
                 self.results.receiveReport(outcome)
                 self.ask.setStatus(_("The report was written."))
+            elif outcome.command == "segment_tumor":
+                self._takeTumors(outcome)
         except CTGLIPError as error:
             self.ask.showFailure(Failure(type(error).__name__, str(error)))
             self.results.showViews()
@@ -217,6 +237,13 @@ class CTGLIPPanel(slicer.util.VTKObservationMixin):
         )
         known = received.result.study.warnings
         self.ask.setStatus(" ".join([told, *(line for line in outcome.warnings if line not in known)]))
+
+    def _takeTumors(self, outcome: Outcome) -> None:
+        """Keep tumours in the scene; show them, if they are of the chosen CT."""
+        tumors = receiveTumors(outcome)
+        self.ask.setStatus(" ".join(outcome.warnings))
+        if outcome.inputs.volumeNode is self._parameters.inputVolume:
+            self.tumor.receive(tumors)
 
     def _bind(self) -> None:
         """Take the scene's parameter node, which may be another one now."""

@@ -8,11 +8,14 @@ from types import SimpleNamespace
 
 import pytest
 from patient import make_patient
+from tumor_rig import ball_ct, ball_grid, save_bright_model
 
-from CTGLIPLib.errors import InputError
+from CTGLIPLib.errors import CheckpointError, InputError
+from CTGLIPLib.io import write_volume
 from CTGLIPLib.predict import Predictor
+from CTGLIPLib.segmentation_io import read_segmentation
 from CTGLIPLib.worker_commands import HANDLERS, Commands
-from CTGLIPLib.worker_requests import COMMANDS, Ask, Batch, Heatmap, Report, StudyRequest
+from CTGLIPLib.worker_requests import COMMANDS, Ask, Batch, Heatmap, Report, SegmentTumor, StudyRequest
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -78,3 +81,26 @@ def test_a_batch_answers_every_scan_and_tells_how_many(patient, tiny_model, tmp_
     assert told
     again = Commands().serve(request, progress)
     assert (again["done"], again["skipped"]) == (0, 1)
+
+
+def test_tumours_are_written_as_segments_and_told_with_their_measures(tmp_path):
+    ct = ball_ct(ball_grid())
+    write_volume(ct.array.astype("int16"), ct.grid, tmp_path / "ct.nii")
+    save_bright_model(tmp_path / "balls")
+    study = StudyRequest(tmp_path / "ct.nii", device="cpu", name="a/b")
+    told = []
+    result = Commands().serve(
+        SegmentTumor(study, tmp_path / "balls", tmp_path / "t.seg.nrrd"),
+        lambda what, _done, _total: told.append(what) or True,
+    )
+    (ball,) = result["tumors"]["tumors"]
+    assert result["tumors"]["study"]["name"] == "a_b"
+    assert ball["detected"] is True
+    assert read_segmentation(Path(result["path"])).segmentation.names == ("ball",)
+    assert list(dict.fromkeys(told)) == ["reading the scan", "preparing the scan", "searching for tumours"]
+
+
+def test_a_model_that_answers_questions_is_refused_for_tumours_and_nothing_is_written(scan, tiny_model, tmp_path):
+    with pytest.raises(CheckpointError, match="expected a tumour model"):
+        Commands().serve(SegmentTumor(scan, tiny_model, tmp_path / "t.seg.nrrd"), go_on)
+    assert list(tmp_path.iterdir()) == []
