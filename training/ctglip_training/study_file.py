@@ -19,6 +19,7 @@ from scipy import ndimage
 from ctglip_training.simulate.patient import Origin, Patient, SimulatedFinding, findings_text
 from ctglip_training.statements import Statement, StudyText
 from CTGLIPLib.errors import InputError
+from CTGLIPLib.files import write_whole_text
 from CTGLIPLib.geometry import Grid
 from CTGLIPLib.organ_geometry import BODY_HU, OrganGeometry, body_centre_ras_mm, measure_organs
 from CTGLIPLib.volume import Segmentation
@@ -107,6 +108,22 @@ def read_study(folder: Path) -> StoredStudy:
         )
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise broken_study(folder, error) from error
+
+
+def rewrite_text(folder: Path, text: StudyText | None, origin: Origin) -> None:
+    """Replace what is said of a stored study and where it comes from; its voxels are not touched.
+
+    Raises:
+        InputError: if its `study.json` is missing or broken.
+        OutputError: if it cannot be written.
+    """
+    path = folder / STUDY_FILE
+    try:
+        facts = dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise broken_study(folder, error) from error
+    facts |= {"text": None if text is None else asdict(text), "origin": asdict(origin)}
+    write_whole_text(path, json.dumps(facts, ensure_ascii=False, allow_nan=False))
 
 
 def broken_study(folder: Path, error: Exception) -> InputError:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 from training_phantom import BIG, CYST, FAT, NAMES, FakeEncoder, phantom
 
+from ctglip_training.statements import Statement, StudyText
 from ctglip_training.texts import DictionaryEntry, OrganTextSampler, TextTable, build_dictionary
 from CTGLIPLib.abnormalities import ABNORMALITIES, abnormality_named
 from CTGLIPLib.organs import readable_name
@@ -92,6 +94,83 @@ def test_a_normal_organ_is_called_normal_and_gets_false_texts_about_itself_only(
             assert set(false) <= about[organ]
         assert len(texts.extra) == 3 * len(NAMES)
         assert texts.anatomy == tuple(organ_prompt(readable_name(organ)) for organ in NAMES)
+
+
+@dataclass(frozen=True)
+class Read:
+    """A study of which only the report is known."""
+
+    said: StudyText
+
+
+def reported(*statements: Statement) -> Read:
+    return Read(StudyText(statements, "The report."))
+
+
+def drawn(entries, patient: Read, rng, times: int = 100, **options):
+    make = OrganTextSampler(entries, 8, **options)
+    return [make(patient, NAMES, rng) for _ in range(times)]
+
+
+LIVER = NAMES.index("liver")
+STEATOSIS = finding_prompts(abnormality_named("fatty_liver"), "liver").positive
+
+
+def test_of_an_organ_with_several_findings_one_is_drawn_each_time(whole_dictionary, rng):
+    odd = Statement("liver", "An odd liver.")
+    fat = Statement("liver", "Fatty.", finding="fatty_liver")
+    texts = {t.diagnosis[LIVER] for t in drawn(whole_dictionary, reported(odd, fat), rng)}
+    assert {"An odd liver.", "Fatty."} < texts <= {"An odd liver.", "Fatty.", *STEATOSIS}
+
+
+def test_a_finding_that_the_catalogue_does_not_know_is_never_called_false(whole_dictionary, rng):
+    unknown = [DictionaryEntry("liver", None, "Another odd liver."), DictionaryEntry("liver", None, "An odd liver.")]
+    for texts in drawn([*unknown, *whole_dictionary], reported(Statement("liver", "An odd liver.")), rng):
+        assert texts.diagnosis[LIVER] == "An odd liver."
+        assert not {"Another odd liver.", "An odd liver."} & {*texts.own_negatives[LIVER], *texts.extra}
+
+
+def test_an_organ_that_the_report_calls_normal_gets_its_words_or_the_template(whole_dictionary, rng):
+    clear = Statement("liver", "The liver is clear.", normal=True)
+    texts = drawn(whole_dictionary, reported(clear), rng)
+    assert {t.diagnosis[LIVER] for t in texts} == {"The liver is clear.", normal_prompt("liver")}
+    assert all(t.normal[LIVER] for t in texts)
+
+
+def test_an_organ_that_the_report_does_not_mention_gets_the_template(whole_dictionary, rng):
+    for texts in drawn(whole_dictionary, reported(Statement("spleen", "Large.", finding="splenomegaly")), rng, 30):
+        assert texts.diagnosis[LIVER] == normal_prompt("liver")
+        assert texts.told == tuple(range(len(NAMES)))
+
+
+def test_a_finding_that_the_report_denies_is_a_false_text(rng):
+    denied = Statement("liver", "No fatty liver.", normal=True, finding="fatty_liver")
+    texts = drawn((), reported(denied), rng, 20)
+    assert all(set(t.own_negatives[LIVER]) <= set(STEATOSIS) and t.own_negatives[LIVER] for t in texts)
+    both = drawn((), reported(denied, Statement("liver", "Fatty.", finding="fatty_liver")), rng, 20)
+    assert all(set(t.own_negatives[LIVER]) == {normal_prompt("liver")} for t in both)
+
+
+def test_what_is_only_suspected_is_neither_said_nor_called_false(whole_dictionary, rng):
+    perhaps = Statement("liver", "Perhaps fatty.", finding="fatty_liver", uncertain=True)
+    for texts in drawn(whole_dictionary, reported(perhaps), rng):
+        assert LIVER not in texts.told
+        assert len(texts.told) == len(texts.diagnosis) == len(texts.own_negatives) == len(NAMES) - 1
+        assert not {"Perhaps fatty.", *STEATOSIS} & set(texts.extra)
+    said = {t.diagnosis[LIVER] for t in drawn(whole_dictionary, reported(perhaps), rng, suspected="abnormal")}
+    assert said == {"Perhaps fatty.", *STEATOSIS}
+
+
+def test_a_finding_of_one_organ_is_not_called_false_beside_another_in_a_real_report(rng):
+    entries = [DictionaryEntry(f"kidney_{side}", "renal_cyst", "A cyst of the kidney.") for side in ("left", "right")]
+    cyst = Statement("kidney_left", "Cystic lesion.", finding="renal_cyst")
+    assert all(not texts.extra for texts in drawn(entries, reported(cyst), rng, 20))
+
+
+def test_nothing_is_told_of_a_study_without_a_report(whole_dictionary, rng):
+    (texts,) = drawn(whole_dictionary, Read(StudyText()), rng, 1)
+    assert len(texts.anatomy) == len(NAMES)
+    assert (texts.told, texts.diagnosis, texts.extra, texts.own_negatives, texts.report) == ((), (), (), (), "")
 
 
 def test_the_report_says_every_finding_or_that_there_is_none(rng):
