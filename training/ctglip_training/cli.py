@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from ctglip_training.data_command import add_data_commands
+from ctglip_training.evaluate_command import add_calibrate, add_evaluate, add_evaluate_masks
 from ctglip_training.finetune_command import add_finetune
-from ctglip_training.evaluate_command import add_calibrate, add_evaluate
 from ctglip_training.ladder_command import add_ladder
 from ctglip_training.pairs_command import add_pairs_commands
 from ctglip_training.prepare_command import add_prepare
@@ -44,6 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_simulate(commands)
     _add_pretrain(commands)
     add_evaluate(commands)
+    add_evaluate_masks(commands)
     add_finetune(commands)
     add_score(commands)
     add_calibrate(commands)
@@ -81,7 +82,7 @@ def _add_pretrain(commands: argparse._SubParsersAction[argparse.ArgumentParser])
         "--pool",
         nargs="+",
         metavar="DIR",
-        help="folders of patients, made by simulate or prepare (default: the file's)",
+        help="folders made by simulate or prepare (default: the file's)",
     )
     command.add_argument("--dictionary", metavar="FILE", help="made by `ctglip-train dictionary` (default: the file's)")
     command.add_argument("--hold-out", nargs="*", default=None, metavar="SUBJECT", help="subjects never to train on")

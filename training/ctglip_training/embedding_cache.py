@@ -60,7 +60,7 @@ def identity(path: Path) -> str:
 
 
 def _write(seen: PatientEmbeddings, path: Path) -> None:
-    facts = json.dumps({"organs": seen.organs, "present": sorted(seen.present)})
+    facts = json.dumps({"organs": seen.organs})
     with whole_file(path) as temporary:
         np.savez(temporary, rows=seen.rows, body=seen.body, facts=np.frombuffer(facts.encode(), dtype=np.uint8))
 
@@ -69,7 +69,6 @@ def _read(path: Path) -> PatientEmbeddings | None:
     try:
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             facts = json.loads(file["facts"].tobytes())
-            present = frozenset((finding, organ) for finding, organ in facts["present"])
-            return PatientEmbeddings(tuple(facts["organs"]), file["rows"], file["body"], present)
+            return PatientEmbeddings(tuple(facts["organs"]), file["rows"], file["body"])
     except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile, zlib.error):
         return None  # never written, or broken: encoded anew

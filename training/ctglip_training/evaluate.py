@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ctglip_training.evaluation.classification import auc
 from ctglip_training.evaluation.intervals import bootstrap_interval
-from ctglip_training.simulate.catalogue import FINDINGS
 from ctglip_training.simulate.patient import Patient
+from ctglip_training.truths import Truths, known_truths
 from ctglip_training.whole_image import whole_body
 from CTGLIPLib.abnormalities import abnormality_named
 from CTGLIPLib.config import PreprocessConfig
@@ -22,9 +22,6 @@ from CTGLIPLib.preprocess import prepare_on_grid
 from CTGLIPLib.prompts import finding_prompts, organ_prompt
 from CTGLIPLib.similarity import embed_texts
 from CTGLIPLib.text import TextEncoder
-
-SIMULATED: Mapping[str, Sequence[str]] = {finding.id: finding.organs for finding in FINDINGS.values()}
-"""What simulated patients are asked: the organs of every finding that can be simulated."""
 
 
 @dataclass(frozen=True)
@@ -72,19 +69,17 @@ class FindingCase:
 
 @dataclass(frozen=True, eq=False)
 class PatientEmbeddings:
-    """All that evaluation needs of a patient once the network has seen it.
+    """All that evaluation needs of a patient's voxels once the network has seen them.
 
     Attributes:
         organs: names of the organs that are large enough.
         rows: their embeddings, float32, shape (organ, dim).
         body: embedding of the whole body, shape (1, dim), by which vanilla CLIP is asked; else (0, dim).
-        present: (abnormality, organ) pairs that the patient has.
     """
 
     organs: tuple[str, ...]
     rows: np.ndarray
     body: np.ndarray
-    present: frozenset[tuple[str, str]]
 
 
 class Evaluator:
@@ -111,12 +106,7 @@ class Evaluator:
         body = rows[:0]
         if self._whole:
             body = encode_organs(self._model, whole_body(patient, prepared), self._preprocess)
-        return PatientEmbeddings(
-            tuple(prepared.segmentation.names[index] for index in kept),
-            rows,
-            body,
-            frozenset((finding.abnormality, finding.organ) for finding in patient.findings),
-        )
+        return PatientEmbeddings(tuple(prepared.segmentation.names[index] for index in kept), rows, body)
 
     def organs(self, patient: Patient, trained: Iterable[str]) -> OrganReport:
         """Recognition over the 104 names of the patient's organs that the training subjects contain."""
@@ -138,46 +128,44 @@ class Evaluator:
     def findings(self, patients: Sequence[Patient], trained: Iterable[str]) -> list[FindingCase]:
         """Every simulated finding asked of every organ that it can live in and that training contained."""
         trained = set(trained)
-        return [
-            case
-            for number, patient in enumerate(patients)
-            for case in self.ask_findings(self.embed(patient), number, trained)
-        ]
+        cases = []
+        for number, patient in enumerate(patients):
+            seen = self.embed(patient)
+            truths = known_truths(patient.said, [organ for organ in seen.organs if organ in trained])
+            cases += self.ask_findings(seen, number, truths)
+        return cases
 
-    def ask_findings(
-        self,
-        seen: PatientEmbeddings,
-        number: int,
-        trained: Iterable[str],
-        findings: Mapping[str, Sequence[str]] = SIMULATED,
-    ) -> list[FindingCase]:
-        """Findings asked of the organs that they can live in, of a patient that was embedded already.
+    def ask_findings(self, seen: PatientEmbeddings, number: int, truths: Truths) -> list[FindingCase]:
+        """Every finding whose truth is known, asked of a patient that was embedded already.
 
         Args:
             seen: the patient.
             number: its number.
-            trained: organs that training contained; the others are not asked.
-            findings: organs of each finding, by the finding's id.
+            truths: of its organs.
 
         Raises:
-            InputError: if a similarity is no number, as of weights that are none.
+            InputError: as `margin`.
         """
-        trained = set(trained)
-        cases = []
-        for index, organ in enumerate(seen.organs):
-            for finding, organs in findings.items():
-                if organ in trained and organ in organs:
-                    embedding = seen.body[0] if self._whole else seen.rows[index]
-                    margin = self._margin(embedding, finding, organ)
-                    cases.append(FindingCase(number, finding, organ, margin, (finding, organ) in seen.present))
-        wrong = sum(not np.isfinite(case.margin) for case in cases)
-        if wrong:
+        return [
+            FindingCase(number, finding, organ, self.margin(seen, finding, organ), truth)
+            for (finding, organ), truth in truths.items()
+        ]
+
+    def margin(self, seen: PatientEmbeddings, finding: str, organ: str) -> float:
+        """How much more similar an organ of the patient is to the finding's prompts than to the normal organ's.
+
+        Raises:
+            InputError: if it is no number, as of weights that are none.
+        """
+        embedding = seen.body[0] if self._whole else seen.rows[seen.organs.index(organ)]
+        margin = self._margin(embedding, finding, organ)
+        if not np.isfinite(margin):
             msg = (
-                f"Expected a similarity for each of the {len(cases)} findings asked of patient {number}, got {wrong} "
-                "that are no number. The model's weights are broken: train it again at a lower learning rate."
+                f"Expected a similarity of {organ} with {finding}, got {margin}. The model's weights are broken: train "
+                "it again at a lower learning rate."
             )
             raise InputError(msg)
-        return cases
+        return margin
 
     def _margin(self, embedding: np.ndarray, abnormality: str, organ: str) -> float:
         prompts = finding_prompts(abnormality_named(abnormality), organ)

@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
-
 from ctglip_training.cases import CASES, write_cases
 from ctglip_training.config import TrainConfig
 from ctglip_training.embedding_cache import EmbeddingCache
@@ -18,6 +16,7 @@ from ctglip_training.evaluate import (
     FindingSummary,
     OrganCase,
     OrganReport,
+    PatientEmbeddings,
     summarise_findings,
 )
 from ctglip_training.evaluation.results_folder import plain
@@ -26,9 +25,11 @@ from ctglip_training.evaluation.zero_shot_folder import Evaluation, write_evalua
 from ctglip_training.export import load_run_model
 from ctglip_training.separate import separate_score, threshold_cases
 from ctglip_training.simulate.patient import Patient
+from ctglip_training.sources import training_entries
 from ctglip_training.state import read_run_config
 from ctglip_training.store import PoolEntry, list_pool, read_patient
 from ctglip_training.subjects import Subject, load_subject
+from ctglip_training.truths import known_truths
 from CTGLIPLib.config import ScoreConfig
 from CTGLIPLib.errors import ConfigError
 from CTGLIPLib.files import write_whole_text
@@ -55,6 +56,7 @@ class OpenRun:
         trained: names of the organs that its training patients contain.
         cache: embeddings of the patients that it was asked before.
         score: how the exported model makes probabilities.
+        is_run: whether the configuration says what it was trained on; a model folder's does not.
     """
 
     config: TrainConfig
@@ -63,22 +65,34 @@ class OpenRun:
     trained: frozenset[str]
     cache: EmbeddingCache
     score: ScoreConfig
+    is_run: bool = True
+
+    def embed(self, entry: PoolEntry) -> PatientEmbeddings:
+        """What the network makes of a patient, which is asked once.
+
+        Raises:
+            InputError: if the patient's files are broken.
+        """
+        return self.cache.get(entry.path, lambda: self.evaluator.embed(read_patient(entry.path)))
 
 
-def open_run(run: Path, text_folder: Path | None = None, trained: frozenset[str] | None = None) -> OpenRun:
+def open_run(
+    run: Path, text_folder: Path | None = None, trained: frozenset[str] | None = None, *, needs_hold_out: bool = True
+) -> OpenRun:
     """The run of that folder with its exported model.
 
     Args:
         run: its folder.
         text_folder: local folder of the text encoder.
         trained: `trained_organs` of a run with the same patients, where they are known already.
+        needs_hold_out: refuse a run that held no subject out, since its own pools are what it is tested on.
 
     Raises:
         CheckpointError: if the folder holds no run or no exported model.
         ConfigError: if the run held no subject out: data that a model was trained on is never its test.
     """
     config = read_run_config(run)
-    if not config.data.hold_out:
+    if needs_hold_out and not config.data.hold_out:
         msg = f"The run {config.name} held no subject out, so nothing tests it. Train with --hold-out SUBJECT."
         raise ConfigError(msg)
     folder, network = load_run_model(run)
@@ -106,14 +120,15 @@ def held_out_answers(run: OpenRun, patients: int, progress: ProgressCallback | N
         ConfigError: if there are no such patients.
         Cancelled: if `progress` asks to stop; what was encoded is kept.
     """
-    pool = Path(run.config.data.pool)
+    data = run.config.data
+    entries = [entry for pool in data.pools for entry in list_pool(pool)]
     answers = {}
-    for subject in run.config.data.hold_out:
-        own = [entry for entry in list_pool(pool) if entry.subject == subject]
+    for subject in data.hold_out:
+        own = [entry for entry in entries if entry.subject == subject]
         if patients < 1 or not own:
             msg = (
-                f"Expected 1 patient or more of {subject} to evaluate, got {patients} of the {len(own)} in {pool}. "
-                "Give --patients, or make patients of that subject with `ctglip-train simulate`."
+                f"Expected 1 patient or more of {subject} to evaluate, got {patients} of the {len(own)} in "
+                f"{data.pool}. Give --patients, or make patients of that subject with `ctglip-train simulate`."
             )
             raise ConfigError(msg)
         answers[subject] = _ask(run, own[:patients], progress)
@@ -125,10 +140,11 @@ def _ask(run: OpenRun, entries: Sequence[PoolEntry], progress: ProgressCallback 
     findings: list[FindingCase] = []
     for number, entry in enumerate(entries):
         report(progress, f"asking about {entry.subject}", number, len(entries))
-        seen = run.cache.get(entry.path, lambda path=entry.path: run.evaluator.embed(read_patient(path)))
+        seen = run.embed(entry)
         named = run.evaluator.name_organs(seen, run.trained)
         organs += [OrganCase(number, name, best) for name, best in named.rows]
-        findings += run.evaluator.ask_findings(seen, number, run.trained)
+        asked = [organ for organ in seen.organs if organ in run.trained]
+        findings += run.evaluator.ask_findings(seen, number, known_truths(entry.study.said, asked))
     report(progress, f"asking about {entries[0].subject}", len(entries), len(entries))
     return Answers(tuple(organs), tuple(findings))
 
@@ -218,13 +234,12 @@ def _line(organs: OrganReport, findings: FindingSummary, patients: int) -> str:
 
 def trained_organs(config: TrainConfig) -> set[str]:
     """Names of the organs that the run's training patients contain."""
-    names: set[str] = set()
-    for entry in list_pool(Path(config.data.pool)):
-        if entry.subject not in config.data.hold_out:
-            segmentation = read_patient(entry.path).segmentation
-            counts = segmentation.voxel_counts()
-            names.update(np.array(segmentation.names)[counts > 0].tolist())
-    return names
+    return {
+        name
+        for entry in training_entries(config)
+        for name, voxels in zip(entry.study.names, entry.study.geometry.voxels, strict=True)
+        if voxels
+    }
 
 
 def at_model_spacing(patient: Patient, spacing_mm: float) -> Patient:

@@ -5,15 +5,20 @@ Rows are grouped by patient, so that intervals are over patients. Guard: test_as
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from ctglip_training.evaluate import FindingCase
 from ctglip_training.evaluation.paired import PairedCases
 from ctglip_training.evaluation.zero_shot import Answers
 from CTGLIPLib.config import ScoreConfig
 from CTGLIPLib.errors import InputError
 from CTGLIPLib.similarity import finding_score
+
+Key = tuple[object, ...]
+"""Subject, patient, organ, and then the number of the patient's study."""
 
 
 def asked_cases(answers: Mapping[str, Answers], score: ScoreConfig | None = None) -> PairedCases:
@@ -26,10 +31,13 @@ def asked_cases(answers: Mapping[str, Answers], score: ScoreConfig | None = None
     Raises:
         InputError: if nothing was asked.
     """
-    asked = [((s, case.patient, case.organ), case) for s, own in answers.items() for case in own.findings]
+    asked: list[tuple[Key, FindingCase]] = [
+        ((subject, case.patient, case.organ), case) for subject, own in answers.items() for case in own.findings
+    ]
     if not asked:
         msg = "Expected findings asked of one organ or more, got none. Evaluate more patients, or name their findings."
         raise InputError(msg)
+    asked = _study_by_study(asked)
     rows = {key: number for number, key in enumerate(dict.fromkeys(key for key, _ in asked))}
     findings = sorted({case.abnormality for _, case in asked})
     shape = (len(rows), len(findings))
@@ -42,7 +50,7 @@ def asked_cases(answers: Mapping[str, Answers], score: ScoreConfig | None = None
     return PairedCases(
         findings=tuple(findings),
         volumes=tuple("/".join(map(str, key)) for key in rows),
-        patients=np.array([f"{subject}/{patient}" for subject, patient, _ in rows]),
+        patients=np.array([f"{subject}/{patient}" for subject, patient, *_ in rows]),
         scores=scores,
         truth=truth,
         known=known,
@@ -52,6 +60,17 @@ def asked_cases(answers: Mapping[str, Answers], score: ScoreConfig | None = None
         left_out=(),
         probabilities=None if score is None else sure,
     )
+
+
+def _study_by_study(asked: Sequence[tuple[Key, FindingCase]]) -> list[tuple[Key, FindingCase]]:
+    """The same with the number of the study in each key: an organ asked a finding again is another study's."""
+    times: Counter[tuple[object, ...]] = Counter()
+    numbered = []
+    for key, case in asked:
+        again = (*key, case.abnormality)
+        numbered.append(((*key, times[again]), case))
+        times[again] += 1
+    return numbered
 
 
 def measurable(answers: Mapping[str, Answers]) -> bool:

@@ -23,7 +23,6 @@ from ctglip_training.evaluation.classification import (
     ppv,
     sensitivity,
     weighted_auc,
-    weighted_average,
 )
 from ctglip_training.evaluation.intervals import REPEATS, Estimate, estimate, resampled_weights
 from ctglip_training.evaluation.thresholds import best_f1, equal_similarity
@@ -110,12 +109,15 @@ def _by_finding(cases: Sequence[FindingCase]) -> dict[str, list[FindingCase]]:
 
 
 def _organ_figures(organs: Sequence[tuple[int, OrganCase]], weights: np.ndarray) -> dict[str, np.ndarray]:
-    """Shares of all organs of all patients that are named first, or among the first five."""
-    own = weights[:, [place for place, _ in organs]].T
-    first = np.array([case.best[0] == case.organ for _, case in organs], dtype=np.float64)
-    five = np.array([case.organ in case.best for _, case in organs], dtype=np.float64)
-    return {name: weighted_average(np.repeat(hit[:, None], own.shape[1], axis=1), own)
-            for name, hit in (("top1", first), ("top5", five))}  # fmt: skip
+    """Shares of all organs of all patients that are named first, or among the first five; NaN without organs."""
+    counts = np.zeros((weights.shape[1], 3))  # of each patient: first, among five, all
+    for place, case in organs:
+        counts[place] += case.best[0] == case.organ, case.organ in case.best, 1
+    first, five, everything = (weights @ counts).T
+    return {
+        name: np.divide(hits, everything, out=np.full(len(weights), np.nan), where=everything > 0)
+        for name, hits in (("top1", first), ("top5", five))
+    }
 
 
 def _finding_figures(
