@@ -6,7 +6,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from CTGLIPLib.errors import InputError, OutputError
@@ -41,9 +41,12 @@ def whole_file(path: Path) -> Iterator[Path]:
 def whole_files(folder: Path) -> Iterator[Path]:
     """A temporary folder within `folder` whose files appear in `folder` only when the block succeeds.
 
+    A `folder` that did not exist is removed again where it fails.
+
     Raises:
         OutputError: if the folder cannot be made or written, or the disk is full.
     """
+    is_new = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".writing-", dir=folder) as name:
@@ -52,6 +55,10 @@ def whole_files(folder: Path) -> Iterator[Path]:
                 path.replace(folder / path.name)
     except OSError as error:
         raise _cannot_write(folder, error) from error
+    finally:
+        if is_new:
+            with suppress(OSError):  # not empty: all went well
+                folder.rmdir()
 
 
 def write_whole_text(path: Path, text: str) -> None:

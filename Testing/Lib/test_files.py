@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from CTGLIPLib.errors import Cancelled, InputError, OutputError
-from CTGLIPLib.files import shown_name, whole_file, write_whole_text
+from CTGLIPLib.files import shown_name, whole_file, whole_files, write_whole_text
 from CTGLIPLib.text_bank import cache_root
 
 
@@ -102,3 +102,22 @@ def test_a_user_without_a_home_is_told_what_to_set(monkeypatch):
         cache_root()
     monkeypatch.setenv("CTGLIP_CACHE", "/somewhere")
     assert cache_root() == Path("/somewhere")
+
+
+def test_several_files_appear_together_or_not_at_all(tmp_path):
+    with whole_files(tmp_path / "out") as folder:
+        (folder / "a").write_text("1")
+        (folder / "b").write_text("2")
+        assert not (tmp_path / "out" / "a").exists()
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a", "b"]
+
+    def fail() -> None:
+        with whole_files(tmp_path / "out") as folder:
+            (folder / "a").write_text("3")
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        fail()
+    assert (tmp_path / "out" / "a").read_text() == "1"
+    with pytest.raises(OutputError, match="Could not write"), whole_files(tmp_path / "out" / "a"):
+        pass
