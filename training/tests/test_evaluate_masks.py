@@ -13,7 +13,6 @@ from ctglip_training.evaluate_masks import MaskRules, evaluate_masks
 from CTGLIPLib.errors import ConfigError, GeometryError
 from CTGLIPLib.geometry import Grid
 from CTGLIPLib.io import write_volume
-from CTGLIPLib.volume import Volume
 
 GRID = Grid((12, 10, 8), np.diag([2.0, 2.0, 2.0, 1.0]))
 
@@ -24,7 +23,7 @@ def write(folder, name: str, *boxes: tuple[int, int], grid: Grid = GRID) -> None
     for number, (start, stop) in enumerate(boxes, start=1):
         array[start:stop, 2:6, 2:6] = number
     folder.mkdir(exist_ok=True)
-    write_volume(Volume(array, grid), folder / f"{name}.nii.gz")
+    write_volume(array, grid, folder / f"{name}.nii.gz")
 
 
 @pytest.fixture
