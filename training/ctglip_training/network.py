@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import torch
@@ -91,6 +92,8 @@ def _share(model: GroundedEncoder, ranks: Ranks) -> None:
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
+    # A stage ends in a rectifier in place, and so in a view; no one changes a stage's output in place.
+    warnings.filterwarnings("ignore", message="FSDP2-wrapped module")
     mesh = init_device_mesh(ranks.device.type, (ranks.count,))
     for stage in backbone_stages(model.backbone):
         fully_shard(stage, mesh=mesh)
