@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ctglip_training.data.study import NO_CORRECTIONS, Study
+from ctglip_training.evaluate_command import positive
 from ctglip_training.masks_command import add_masks
 from CTGLIPLib.errors import InputError
 
@@ -37,7 +38,7 @@ def _add_check(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     command.add_argument("manifest", type=Path, help="manifest.csv or manifest.parquet")
     command.add_argument("--root", type=Path, metavar="DIR", help="where the data lies (default: as the manifest says)")
     command.add_argument("--headers", action="store_true", help="read headers and tables only, no voxels")
-    command.add_argument("--threads", type=int, default=1, metavar="N", help="studies to read at once")
+    command.add_argument("--threads", type=positive, default=1, metavar="N", help="studies to read at once")
     command.add_argument("--strict", action="store_true", help="warnings make it fail too")
     command.add_argument("--json", action="store_true", help="print JSON instead of the table")
     command.set_defaults(run=_check)

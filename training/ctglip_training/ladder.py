@@ -67,7 +67,7 @@ def read_ladder(path: Path) -> Ladder:
     """
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError) as error:  # no TOML, or no UTF-8
         msg = f"Expected a TOML file with a ladder at {path}: {error}. See training/configs/ladder.toml."
         raise ConfigError(msg) from error
     rows, head = values.pop(ROW, []), values.pop(HEAD, {})

@@ -61,7 +61,7 @@ def _masks(options: argparse.Namespace) -> None:
     manifest, masks = read_manifest(options.manifest, options.root), MaskFolder(options.out)
     written = options.write_manifest or options.manifest.with_stem(f"{options.manifest.stem}-with-masks")
     require_ending(written)
-    for place in (written, options.out):
+    for place in (written, options.out / FAILURES):
         require_writable(place)
     signal.signal(signal.SIGTERM, _interrupt)  # how clusters end a job
     ends = make_masks(manifest, masks, segment, how, TimedProgress())

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ctglip_training.evaluate_command import positive
+
 if TYPE_CHECKING:
     from ctglip_training.pairs.llm import LanguageModelEngine
 
@@ -51,7 +53,7 @@ def _add_dictionary(commands: argparse._SubParsersAction[argparse.ArgumentParser
     )
     command.add_argument("--pairs", type=Path, required=True, help="table made by `ctglip-train pairs`")
     command.add_argument("--out", type=Path, required=True, help="the dictionary, JSON")
-    command.add_argument("--size", type=int, default=512, help="texts, at most")
+    command.add_argument("--size", type=positive, default=512, help="texts, at most")
     command.add_argument("--seed", type=int, default=1)
     command.add_argument("--only-train", action="store_true", help="leave other splits out instead of refusing them")
     command.set_defaults(run=_dictionary)

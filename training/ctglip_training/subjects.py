@@ -52,7 +52,7 @@ def read_subjects(path: Path) -> tuple[Subject, ...]:
     try:
         tables: list[dict[str, Any]] = tomllib.loads(path.read_text(encoding="utf-8"))["subject"]
         return tuple(_subject(table) for table in tables)
-    except (OSError, tomllib.TOMLDecodeError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         msg = f"Expected [[subject]] tables with id, ct, segmentation, licence, credit in {path}: {error}."
         raise ConfigError(msg) from error
 

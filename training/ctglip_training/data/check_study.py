@@ -16,7 +16,7 @@ from typing import Literal, TypeVar
 import numpy as np
 
 from ctglip_training.data.manifest import Manifest
-from ctglip_training.data.masks import matched_organs, names_of_masks, organ_centres, unmatched
+from ctglip_training.data.masks import masks_are_empty, matched_organs, names_of_masks, organ_centres, unmatched
 from ctglip_training.data.study import Study
 from ctglip_training.data.volumes import load_study_volume, read_study_grid
 from CTGLIPLib.checks import check_grid, check_hu
@@ -179,6 +179,8 @@ def _examine_masks(manifest: Manifest, study: Study, grid: Grid | None, header_o
                 f"CT and masks hardly overlap:\n  CT    {grid.describe()}\n  masks {mask_grid.describe()}\n"
                 "Give the masks of this CT.",
             )
+        if not centres and found.attempt("masks", lambda: masks_are_empty(manifest, study)):
+            found.warn("masks", "The masks are empty: no organ has a voxel. Make them again, or take them out.")
         for message in misplaced(centres):
             found.fail("orientation", message)
 

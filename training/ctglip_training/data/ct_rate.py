@@ -27,7 +27,7 @@ from ctglip_training.data.layout import (
     walk,
 )
 from ctglip_training.data.study import NO_CORRECTIONS, Corrections, Study, Triple, split_named, triple
-from ctglip_training.data.tables import Row, cell, labels_in, number, numbers, read_table
+from ctglip_training.data.tables import Row, cell, labels_in, number, numbers, read_list, read_table
 from CTGLIPLib.errors import InputError
 from CTGLIPLib.progress import ProgressCallback, report
 
@@ -104,7 +104,7 @@ def read_tables(root: Path) -> Tables:
             rows = read_table(path, required[kind])
             getattr(tables, kind).update({file_name(cell(row, "VolumeName")): row for row in rows})
     for path in find_tables(root, NO_CHEST):
-        tables.no_chest.update(file_name(line.strip()) for line in path.read_text("utf-8").splitlines() if line.strip())
+        tables.no_chest.update(file_name(line) for line in read_list(path))
     return tables
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from ctglip_training.data.layout import visible_files
 from ctglip_training.data.manifest import Manifest
 from ctglip_training.data.study import Study
-from CTGLIPLib.errors import InputError
+from CTGLIPLib.errors import InputError, LabelError
 from CTGLIPLib.geometry import Grid
 from CTGLIPLib.io import read_array
 from CTGLIPLib.label_names import image_stem, names_beside, read_names
@@ -83,10 +83,13 @@ def names_of_masks(manifest: Manifest, study: Study) -> tuple[str, ...]:
 
     Raises:
         InputError: if the masks are missing.
-        LabelError: if a list of names is broken.
+        LabelError: if a list of names is broken, or given for a folder.
     """
     path = masks_path(manifest, study)
     if path.is_dir():
+        if study.mask_names not in VERSION_NAMES and given_names(study) is not None:
+            msg = f'A folder of masks names organs by its files; {study.id} needs mask_names "files", got a list.'
+            raise LabelError(msg)
         return tuple(image_stem(file) for file in visible_files(path))
     return tuple(_names_by_id(study, path).values())
 
@@ -133,6 +136,17 @@ def organ_centres(manifest: Manifest, study: Study, wanted: Collection[str]) -> 
                 centres[name] = _centre(mask, grid)
     assert grid is not None  # masks_path found a file
     return centres, grid
+
+
+def masks_are_empty(manifest: Manifest, study: Study) -> bool:
+    """Whether no organ has a voxel.
+
+    Raises:
+        InputError: if masks are missing or broken.
+        GeometryError: if a grid cannot be used.
+    """
+    path = masks_path(manifest, study)
+    return not any(read_array(file)[0].any() for file in (visible_files(path) if path.is_dir() else [path]))
 
 
 def _names_by_id(study: Study, path: Path) -> Mapping[int, str]:

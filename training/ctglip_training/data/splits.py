@@ -30,7 +30,7 @@ class Shares:
 
     def __post_init__(self) -> None:
         shares = (self.train, self.val, self.test)
-        if min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
+        if not (min(shares) >= 0 and abs(sum(shares) - 1) <= 1e-6):  # NaN is neither
             msg = f"Shares of train, val and test must be 0 or more and add up to 1, got {shares}. Such as 0.8,0.1,0.1."
             raise ConfigError(msg)
 

@@ -55,6 +55,19 @@ def iterate_table(path: Path, required: Sequence[str] = (), delimiter: str = ","
         raise InputError(msg) from error
 
 
+def read_list(path: Path) -> list[str]:
+    """The lines of a text file that are not empty, without spaces around them.
+
+    Raises:
+        InputError: if the file is missing or not UTF-8.
+    """
+    try:
+        return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        msg = f"The list {path} cannot be read ({error}). Download it again."
+        raise InputError(msg) from error
+
+
 @lru_cache(maxsize=1 << 14)
 def folded_title(title: str) -> str:
     """A column's title in lower case, without spaces, dashes and underscores."""
@@ -113,6 +126,9 @@ def _text_rows(path: Path, required: Sequence[str], delimiter: str) -> Iterator[
 
 
 def _require_titles(titles: Sequence[str], required: Sequence[str], path: Path) -> None:
+    if not titles:
+        msg = f"The table {path} is empty. Download or export it again."
+        raise InputError(msg)
     folded_titles = {folded_title(title) for title in titles}
     missing = [title for title in required if folded_title(title) not in folded_titles]
     if missing:

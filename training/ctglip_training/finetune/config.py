@@ -164,7 +164,7 @@ def read_finetune_config(path: Path) -> FinetuneConfig:
     """
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError) as error:  # no TOML, or no UTF-8
         msg = f"Expected a TOML file with a fine-tuning at {path}: {error}. See training/configs/finetune.toml."
         raise ConfigError(msg) from error
     return from_dict(FinetuneConfig, values, where=path.name)

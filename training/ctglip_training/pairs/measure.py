@@ -219,11 +219,11 @@ def _labelled_reports(path: Path) -> list[dict[str, str]]:
     try:
         with path.open(encoding="utf-8", newline="") as stream:
             reader = csv.DictReader(stream)
-            rows = list(reader)
+            titles, rows = reader.fieldnames or (), list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         msg = f"Could not read the labelled reports {path}: {error}. Give a CSV with a row for each report."
         raise InputError(msg) from error
-    missing = {"AccessionNo", "report_text", *CT_RATE_LABELS} - set(reader.fieldnames or ())
+    missing = {"AccessionNo", "report_text", *CT_RATE_LABELS} - set(titles)
     if missing:
         msg = f"Expected AccessionNo, report_text and CT-RATE's 18 labels in {path}, missing: {sorted(missing)}."
         raise InputError(msg)

@@ -1,4 +1,4 @@
-"""Reading reports from a CSV or JSON-lines file, columns named by the caller.
+"""Reading reports from a CSV, JSON-lines or Parquet file, columns named by the caller.
 
 Guarded by training/tests/test_pairs_table.py.
 """
@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ctglip_training.data.manifest import read_parquet
 from CTGLIPLib.errors import InputError
 
 STUDY_COLUMNS = ("study_id", "study", "VolumeName", "AccessionNo")
@@ -52,7 +53,7 @@ def read_reports(path: Path, columns: ReportColumns) -> list[Report]:
     A manifest of `ctglip-train manifest` is such a file; where it names the report's file, that is read.
 
     Raises:
-        InputError: if the file cannot be read, lacks a column, or names a study twice.
+        InputError: if the file cannot be read, lacks a column, names a study twice, or has no text at all.
     """
     reports: list[Report] = []
     seen: set[str] = set()
@@ -68,6 +69,9 @@ def read_reports(path: Path, columns: ReportColumns) -> list[Report]:
         text = "\n".join(text for text in texts if text.lower() not in _EMPTY)
         if text:
             reports.append(Report(study, text, row.get(columns.split, ""), row.get(columns.patient, "")))
+    if not reports:
+        msg = f"Expected reports in {path}, got {len(seen)} rows and no text. Is this the right file and column?"
+        raise InputError(msg)
     return reports
 
 
@@ -94,6 +98,9 @@ def _file_text(row: Mapping[str, str], manifest: Path) -> str:
 
 
 def _rows(path: Path) -> Iterator[Mapping[str, str]]:
+    if path.suffix.lower() == ".parquet":
+        yield from read_parquet(path)
+        return
     csv.field_size_limit(LONGEST_CELL)
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:

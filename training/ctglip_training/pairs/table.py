@@ -139,4 +139,7 @@ def _row(fields: dict[str, object]) -> PairRow:
     if not isinstance(organs, list):
         msg = f"organs: expected a list, got {organs!r}"
         raise TypeError(msg)
+    if not isinstance(said.get("sentence"), str) or not isinstance(said.get("normal"), bool):
+        msg = "sentence, normal: expected a text, and true or false"
+        raise TypeError(msg)
     return PairRow(**about, said=OrganSentence(organs=tuple(organs), **said))  # pyright: ignore[reportArgumentType]
