@@ -5,17 +5,20 @@ from __future__ import annotations
 import html
 from collections.abc import Callable
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import ctk
 import qt
 from slicer.i18n import tr as _
 
 from CTGLIPLib.errors import InputError
-from CTGLIPLib.tumor_results import TumorRow, verdict
 from CTGLIPSlicer import jump
 from CTGLIPSlicer.ask_section import errorText
 from CTGLIPSlicer.parameters import Parameters
 from CTGLIPSlicer.tumors import Tumors, tumorsOf
+
+if TYPE_CHECKING:
+    from CTGLIPLib.tumor_results import TumorRow
 
 
 class TumorSection:
@@ -83,6 +86,8 @@ class TumorSection:
 
     def receive(self, tumors: Tumors) -> None:
         """Show what was found now."""
+        from CTGLIPLib.tumor_results import verdict
+
         self._isRunning = False
         self._enable()
         self._show(tumors)

@@ -14,7 +14,6 @@ import slicer
 from slicer.i18n import tr as _
 
 from CTGLIPLib.errors import InputError
-from CTGLIPLib.plain_values import read_object
 
 if TYPE_CHECKING:
     from CTGLIPLib.tumor_results import TumorResult
@@ -90,6 +89,7 @@ def resultOf(told: object) -> TumorResult:
     Raises:
         InputError: if they are none.
     """
+    from CTGLIPLib.plain_values import read_object
     from CTGLIPLib.tumor_results import TumorResult
 
     return read_object(TumorResult, told, "tumours", ignore_unknown=True)
