@@ -84,7 +84,7 @@ def read_manifest(path: Path, root: Path | None = None) -> Manifest:
     if not path.is_file():
         msg = f"There is no manifest {path}. Make it with `ctglip-train manifest --root DATA --out {path.name}`."
         raise InputError(msg)
-    rows = _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_csv(path)
+    rows = read_parquet(path) if path.suffix.lower() == ".parquet" else _read_csv(path)
     if not rows:
         msg = f"The manifest {path} has no study. Make it again with `ctglip-train manifest`."
         raise InputError(msg)
@@ -177,7 +177,13 @@ def _write_parquet(rows: Sequence[Mapping[str, str]], path: Path) -> None:
         parquet.write_table(table, temporary, compression="zstd")
 
 
-def _read_parquet(path: Path) -> list[dict[str, str]]:
+def read_parquet(path: Path) -> list[dict[str, str]]:
+    """The rows of a manifest as Parquet, all text.
+
+    Raises:
+        InputError: if it cannot be read or is no manifest.
+        DependencyError: if pyarrow is not installed.
+    """
     arrow, parquet = _pyarrow()
     try:
         table = parquet.read_table(path)
