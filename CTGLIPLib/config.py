@@ -166,12 +166,28 @@ def from_dict(kind: type[T], values: object, where: str = "config") -> T:
         if dataclasses.is_dataclass(default) and not isinstance(default, type) and not isinstance(value, type(default)):
             ready[name] = from_dict(type(default), value, f"{where}.{name}")
         else:
+            _require_plain(f"{where}.{name}", fields[name].type, value)
             ready[name] = _lists_as_tuples(value)
     try:
         return kind(**ready)
     except (AttributeError, TypeError, ValueError) as error:
         msg = f"A value in {where} has the wrong type: {error}. Check it against docs/file_formats.md."
         raise ConfigError(msg) from error
+
+
+def _require_plain(name: str, declared: object, value: object) -> None:
+    """Raise ConfigError if a value is not of the plain type that its field declares; other types check themselves."""
+    words: dict[object, tuple[str, type | tuple[type, ...]]] = {
+        "int": ("a whole number", int),
+        "float": ("a number", (int, float)),
+        "bool": ("true or false", bool),
+        "str": ("a text", str),
+    }
+    wanted, types = words.get(declared, ("", object))
+    mixed_up = isinstance(value, bool) and declared in {"int", "float"}  # Python's True is an int
+    if mixed_up or not isinstance(value, types) or value != value:  # noqa: PLR0124 - NaN
+        msg = f"{name} must be {wanted}, got {value!r}."
+        raise ConfigError(msg)
 
 
 def _lists_as_tuples(value: Any) -> Any:  # noqa: ANN401 - any JSON value

@@ -37,7 +37,7 @@ def test_what_is_left_out_has_its_default():
         ({"model": {"segmentation_organs": "liver"}}, "segmentation_organs"),
         ({"score": {"by_finding": 3}}, "A value in config.score has the wrong type"),
         ({"score": {"by_finding": {"cyst": 3}}}, "A value in config.score has the wrong type"),
-        ({"preprocess": {"spacing_mm": "wide"}}, "A value in config.preprocess has the wrong type"),
+        ({"preprocess": {"spacing_mm": "wide"}}, "config.preprocess.spacing_mm must be a number, got 'wide'"),
     ],
 )
 def test_what_does_not_belong_is_refused_by_name(values, message):
@@ -49,7 +49,7 @@ def test_what_does_not_belong_is_refused_by_name(values, message):
     ("kind", "values", "message"),
     [
         (PreprocessConfig, {"spacing_mm": 0.0}, "spacing_mm must be positive, got 0.0"),
-        (PreprocessConfig, {"spacing_mm": float("nan")}, "spacing_mm must be positive, got nan"),
+        (PreprocessConfig, {"spacing_mm": float("nan")}, "spacing_mm must be a number, got nan"),
         (PreprocessConfig, {"window_hu": [100.0, -100.0]}, r"window_hu must be \(low, high\), got \(100.0, -100.0\)"),
         (PreprocessConfig, {"window_hu": [0.0, 1.0, 2.0]}, "window_hu"),
         (PreprocessConfig, {"patch_voxels": 8}, "patch_voxels must be at least 16, got 8"),

@@ -142,6 +142,12 @@ class OptimConfig:
     head_batch: int = 8
 
     def __post_init__(self) -> None:
+        if min(self.batch, self.head_batch) < 1 or self.lr <= 0:
+            msg = f"batch, head_batch and lr must be above 0, got {self.batch}, {self.head_batch} and {self.lr}."
+            raise ConfigError(msg)
+        if min(self.segmentation_steps, self.contrast_steps, self.head_steps) < 0:
+            msg = "segmentation_steps, contrast_steps and head_steps must be 0 or more, got less."
+            raise ConfigError(msg)
         if self.accumulate < 1 or self.batch % self.accumulate:
             msg = f"accumulate must be 1 or more and divide batch = {self.batch}, got {self.accumulate}."
             raise ConfigError(msg)
@@ -234,6 +240,12 @@ class TrainConfig:
     compute: ComputeConfig = ComputeConfig()
 
     def __post_init__(self) -> None:
+        if self.save_every < 1 or self.picture_every < 0:
+            msg = (
+                f"save_every must be 1 or more and picture_every 0 or more, got {self.save_every} and "
+                f"{self.picture_every}."
+            )
+            raise ConfigError(msg)
         if self.method not in get_args(Method):
             msg = f"method must be one of {', '.join(get_args(Method))}, got {self.method!r}."
             raise ConfigError(msg)
@@ -250,7 +262,7 @@ def read_config(path: Path) -> TrainConfig:
     """
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError) as error:  # no TOML, or no UTF-8
         msg = f"Expected a TOML file with a training run at {path}: {error}. See training/configs for examples."
         raise ConfigError(msg) from error
     return from_dict(TrainConfig, values, where=path.name)
