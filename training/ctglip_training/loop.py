@@ -24,6 +24,7 @@ from ctglip_training.draw import Drawer, Place
 from ctglip_training.example_picture import example_picture
 from ctglip_training.forward import CropFeatures, on_device
 from ctglip_training.guard import check_same_everywhere, stop_not_finite
+from ctglip_training.learn_texts import learn_texts
 from ctglip_training.metrics_log import MetricsLog, TimeLeft
 from ctglip_training.network import centre_of_texts, new_model, prepare, shares_backbone, whole_network
 from ctglip_training.optimise import NotFiniteError, average_gradients, update
@@ -100,10 +101,11 @@ class _Run:
     def __init__(self, config: TrainConfig, encoder: TextEncoder, ranks: Ranks = ALONE) -> None:
         self.config, self.ranks = config, ranks
         self.entries = training_entries(config)
-        table = TextTable(encoder)
+        table = TextTable(encoder, config.data.pools[0] / "texts")
         dictionary = training_dictionary(config, self.entries)
         check_same_everywhere(config, self.entries, dictionary, ranks)
         self.sampler = OrganTextSampler(dictionary, config.loss.dictionary_texts, config.data.suspected)
+        learn_texts(table, self.sampler, self.entries, config, ranks)
         self.model = new_model(config)
         if config.loss.centre_texts:
             self.model.get_buffer("text_mean").copy_(centre_of_texts(table))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +41,7 @@ class StoredStudy:
         body_centre_ras_mm: middle of the body (R, A), shape (2,).
         findings: those that were simulated.
         text: what a real report says; None where the findings are all that there is.
+        said: what is said of the patient: the real report, or what the findings say.
         origin: where the data come from.
     """
 
@@ -54,12 +54,8 @@ class StoredStudy:
     body_centre_ras_mm: np.ndarray
     findings: tuple[SimulatedFinding, ...]
     text: StudyText | None
+    said: StudyText
     origin: Origin
-
-    @cached_property
-    def said(self) -> StudyText:
-        """What is said of the patient: the real report, or what the findings say."""
-        return findings_text(self.findings) if self.text is None else self.text
 
 
 def study_facts(patient: Patient) -> dict[str, Any]:
@@ -93,6 +89,7 @@ def read_study(folder: Path) -> StoredStudy:
         if facts["schema_version"] != SCHEMA_VERSION:
             raise ValueError(f"schema {facts['schema_version']}, not {SCHEMA_VERSION}")  # noqa: EM102, TRY301 - told below
         shape = facts["shape_ijk"]
+        findings, text = tuple(SimulatedFinding(**one) for one in facts["findings"]), _text(facts["text"])
         grid = Grid((shape[0], shape[1], shape[2]), np.array(facts["affine"]))
         return StoredStudy(
             grid=grid,
@@ -102,8 +99,9 @@ def read_study(folder: Path) -> StoredStudy:
             geometry=_geometry(facts["organs"], grid),
             body=_geometry(facts["body"], grid),
             body_centre_ras_mm=np.array(facts["body_centre_ras_mm"], dtype=np.float64),
-            findings=tuple(SimulatedFinding(**finding) for finding in facts["findings"]),
-            text=_text(facts["text"]),
+            findings=findings,
+            text=text,
+            said=findings_text(findings) if text is None else text,
             origin=Origin(**{**facts["origin"], "notes": tuple(facts["origin"]["notes"])}),
         )
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:

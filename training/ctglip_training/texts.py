@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -12,11 +13,15 @@ from torch import Tensor
 
 from ctglip_training.config import Suspected
 from ctglip_training.statements import Statement, StudyText
+from ctglip_training.text_files import EmbeddingFiles, text_key
 from CTGLIPLib.abnormalities import ABNORMALITIES, Abnormality
 from CTGLIPLib.organs import readable_name
+from CTGLIPLib.progress import ProgressCallback, report
 from CTGLIPLib.prompts import finding_prompts, normal_prompt, organ_prompt
-from CTGLIPLib.text import TextEncoder
+from CTGLIPLib.text import FingerprintedEncoder, TextEncoder
 
+LEARNT_AT_ONCE = 2048
+"""Texts embedded between two writes to disk."""
 TEMPLATE_SHARE = 0.6
 """Share of normal organs that get the paper's template; the others get another normal phrasing."""
 REPORT_SHARE = 0.6
@@ -24,18 +29,53 @@ REPORT_SHARE = 0.6
 
 
 class TextTable:
-    """Embeddings of texts, computed once each by the frozen encoder."""
+    """Embeddings of texts, computed once each by the frozen encoder.
 
-    def __init__(self, encoder: TextEncoder) -> None:
+    Args:
+        encoder: asked only for texts that are not known yet.
+        folder: where embeddings are kept from run to run, if the encoder has a fingerprint; None keeps them in memory.
+    """
+
+    def __init__(self, encoder: TextEncoder, folder: Path | None = None) -> None:
         self._encoder = encoder
-        self._rows: dict[str, np.ndarray] = {}
+        self._files = None
+        if folder is not None and isinstance(encoder, FingerprintedEncoder):
+            self._files = EmbeddingFiles(folder, encoder.fingerprint)
+        self._rows: dict[bytes, np.ndarray] = {}
+        self.refresh()
+
+    @property
+    def keeps(self) -> bool:
+        """Whether embeddings are kept for other runs."""
+        return self._files is not None
+
+    def refresh(self) -> None:
+        """Read what other processes have kept."""
+        if self._files:
+            self._rows.update(self._files.read())
 
     def __call__(self, texts: Sequence[str]) -> Tensor:
         """Unit-norm embeddings, float32, shape (text, dim)."""
-        missing = [text for text in dict.fromkeys(texts) if text not in self._rows]
-        if missing:
-            self._rows.update(zip(missing, self._encoder.encode(missing), strict=True))
-        return torch.from_numpy(np.stack([self._rows[text] for text in texts]))
+        self._learn(self._unknown(texts))
+        return torch.from_numpy(np.stack([self._rows[text_key(text)] for text in texts]))
+
+    def learn(self, texts: Iterable[str], progress: ProgressCallback | None = None) -> None:
+        """Compute and keep the embeddings of texts that will be asked for; those done stay where this is stopped."""
+        unknown = self._unknown(texts)
+        for start in range(0, len(unknown), LEARNT_AT_ONCE):
+            self._learn(unknown[start : start + LEARNT_AT_ONCE])
+            report(progress, "embedding texts", min(start + LEARNT_AT_ONCE, len(unknown)), len(unknown))
+
+    def _unknown(self, texts: Iterable[str]) -> list[str]:
+        return [text for text in dict.fromkeys(texts) if text_key(text) not in self._rows]
+
+    def _learn(self, texts: Sequence[str]) -> None:
+        if not texts:
+            return
+        made = dict(zip(map(text_key, texts), self._encoder.encode(texts), strict=True))
+        self._rows.update(made)
+        if self._files:
+            self._files.add(made)
 
 
 @dataclass(frozen=True)
@@ -161,6 +201,25 @@ class OrganTextSampler:
                 negatives.append(tuple(entry.text for entry in false))
         padded = tuple(_repeat_to(texts, self._count) for texts in negatives)
         return OrganTexts(anatomy, tuple(told), tuple(diagnosis), tuple(normal), tuple(extra), padded, said.report)
+
+    def possible(self, patient: HasText, organs: Sequence[str], whole: bool = False) -> Iterator[str]:
+        """Every text that can be drawn for organs of a patient.
+
+        Args:
+            patient: of whom something is said.
+            organs: all that it has.
+            whole: the report alone, which is all that is drawn for whole images.
+        """
+        if whole:
+            yield from filter(None, (patient.said.report,))
+            return
+        yield from (said.sentence for said in patient.said.statements)
+        for organ in organs:
+            yield from (organ_prompt(readable_name(organ)), normal_prompt(readable_name(organ)))
+            yield from (entry.text for entry in self._by_organ.get(organ, []))
+            for known in self._living.get(organ, []):
+                prompts = finding_prompts(known, organ)
+                yield from (*prompts.positive, *prompts.negative)
 
     def _true_texts(self, said: StudyText) -> set[str]:
         """Every text that says a finding of the patient, suspected ones too; "Renal cyst." is said of either kidney."""

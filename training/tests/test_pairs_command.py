@@ -7,7 +7,10 @@ import pytest
 from chat_stub import Answer, allow_this_machine_only, chat_server
 
 from ctglip_training.cli import main
+from ctglip_training.data.manifest import Manifest, write_manifest
+from ctglip_training.data.study import Study
 from ctglip_training.pairs.findings import CT_RATE_LABELS
+from ctglip_training.pairs.table import read_pairs
 
 
 @pytest.fixture
@@ -94,3 +97,17 @@ def test_the_rules_are_measured(tmp_path, capsys, options, expected):
         table.writerow({**dict.fromkeys(CT_RATE_LABELS, "0"), "AccessionNo": "a", "report_text": "Emphysema."})
     assert main(["pairs-measure", "--reports", str(path), "--part", "test", *options]) == 0
     assert expected in capsys.readouterr().out
+
+
+def test_a_parquet_manifest_is_read_like_a_csv_one(tmp_path, capsys):
+    pytest.importorskip("pyarrow")
+    study = Study("s1", "p1", "s1.nii.gz", "test", report="There is a cyst in the liver.", split="train")
+    for ending in ("csv", "parquet"):
+        write_manifest(Manifest(tmp_path, (study,)), tmp_path / f"m.{ending}")
+        arguments = ["pairs", "--reports", str(tmp_path / f"m.{ending}"), "--out", str(tmp_path / f"{ending}.jsonl")]
+        assert main(arguments) == 0
+    rows = read_pairs(tmp_path / "parquet.jsonl")
+    assert rows == read_pairs(tmp_path / "csv.jsonl")
+    assert [(row.study, row.patient, row.split, row.said.finding) for row in rows] == [
+        ("s1", "p1", "train", "hepatic_cyst")
+    ]
