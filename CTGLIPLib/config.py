@@ -62,6 +62,8 @@ class ModelConfig:
         power_mean: pool the 4-norm of the features beside their mean, which small findings move more.
         geometry: describe the organ's volume, extent and position beside its features.
         core_and_shell: describe what stands out of the organ's core, and what lies around it (see core_and_shell.py).
+        descriptor_limit: standardised descriptors are cut to plus and minus this, so that what training never saw does
+            not outweigh all else in a stranger; 0 = no limit.
     """
 
     backbone: str = "paper"
@@ -73,11 +75,13 @@ class ModelConfig:
     power_mean: bool = False
     geometry: bool = False
     core_and_shell: bool = False
+    descriptor_limit: float = 0.0
 
     def __post_init__(self) -> None:
         names = self.segmentation_organs
         _require(not isinstance(names, str), f"segmentation_organs must be a list of names, got {names!r}.")
         object.__setattr__(self, "segmentation_organs", tuple(names))
+        _require(self.descriptor_limit >= 0, f"descriptor_limit must be 0 or more, got {self.descriptor_limit}.")
         _require(self.text_dim > 0 and self.hidden_dim > 0, "text_dim and hidden_dim must be positive.")
 
     @property

@@ -40,7 +40,8 @@ class GroundedEncoder(nn.Module):
         extra = (2 * BINS if config.intensity else 0) + (GEOMETRY_FEATURES if config.geometry else 0)
         extra += CORE_AND_SHELL_FEATURES if config.core_and_shell else 0
         # Options add quantities of very different scale (a stone is 1e-3 of a kidney's histogram): bring all to one.
-        self.standardise = RunningStandardise(pooled + extra) if extra or config.power_mean else nn.Identity()
+        several = extra or config.power_mean
+        self.standardise = RunningStandardise(pooled + extra, config.descriptor_limit) if several else nn.Identity()
         self.projection = nn.Sequential(
             nn.Linear(pooled + extra, config.hidden_dim), nn.ReLU(), nn.Linear(config.hidden_dim, config.text_dim)
         )
@@ -113,14 +114,19 @@ class RunningStandardise(nn.Module):
     """Each descriptor brought to mean 0 and variance 1 by running statistics, in training as in use.
 
     In use, unlike batch norm in training, the output never depends on which other organs are in the batch.
+
+    Args:
+        width: of a descriptor.
+        limit: values are cut to plus and minus this; 0 = no limit.
     """
 
     mean: Tensor
     variance: Tensor
     batches: Tensor
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, limit: float = 0.0) -> None:
         super().__init__()
+        self.limit = limit or float("inf")
         self.register_buffer("mean", torch.zeros(width))
         self.register_buffer("variance", torch.ones(width))
         self.register_buffer("batches", torch.zeros(()))
@@ -129,7 +135,7 @@ class RunningStandardise(nn.Module):
         """The standardised rows; in training mode the statistics follow them first."""
         if self.training and len(rows) > 1:
             self._follow(rows.detach())
-        return (rows - self.mean) / (self.variance.sqrt() + LEAST_DEVIATION)
+        return ((rows - self.mean) / (self.variance.sqrt() + LEAST_DEVIATION)).clamp(-self.limit, self.limit)
 
     def fit(self, rows: Float[Tensor, "row width"]) -> None:
         """Take the statistics of these rows and keep them: training no longer moves them."""

@@ -12,6 +12,7 @@ from scipy import ndimage
 
 from CTGLIPLib.config import ModelConfig, PreprocessConfig
 from CTGLIPLib.core_and_shell import CORE_AND_SHELL_FEATURES
+from CTGLIPLib.errors import ConfigError
 from CTGLIPLib.intensity import BINS, HU_CENTRES, histograms, hu_maps, soft_histogram
 from CTGLIPLib.model import LEAST_DEVIATION, GroundedEncoder, RunningStandardise, organ_index
 from CTGLIPLib.pooling import OrganPool, voxel_rows
@@ -112,6 +113,19 @@ def test_standardisation_brings_rows_to_mean_zero_and_what_hardly_varies_stays_s
     out = layer(torch.randn(20000, 2, generator=generator) * scale + shift)
     assert out.mean(dim=0).abs().max() < 0.1
     torch.testing.assert_close(out.std(dim=0), scale / (scale + LEAST_DEVIATION), rtol=0.05, atol=0.0)
+
+
+def test_a_limit_cuts_what_lies_far_from_all_of_training_and_leaves_the_rest():
+    rows = torch.tensor([[0.5, 40.0], [-9.0, 1.0]])
+    free, limited = RunningStandardise(2), RunningStandardise(2, 3.0)
+    for layer in (free, limited):
+        layer.eval()
+    assert free(rows).abs().max() > 30
+    torch.testing.assert_close(limited(rows), free(rows).clamp(-3, 3))
+    model = GroundedEncoder(ModelConfig("tiny", text_dim=8, geometry=True, descriptor_limit=2.0), PREPROCESS)
+    assert model.standardise.limit == 2.0
+    with pytest.raises(ConfigError, match="descriptor_limit must be 0 or more, got -1.0"):
+        ModelConfig(descriptor_limit=-1.0)
 
 
 def test_a_scan_smaller_than_one_stride_is_padded_and_cut_back():
