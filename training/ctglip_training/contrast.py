@@ -151,10 +151,12 @@ class Contrast:
         return tau if self._config.learn_temperature else tau.detach()
 
     def _standardised(self, rows: Tensor) -> Tensor:
+        """Own rows, of which alone the gradient is asked: a process may have no organ that a loss compares."""
         standardise = self._model.standardise
         if self._ranks.count == 1 or not standardise.training or not isinstance(standardise, RunningStandardise):
             return standardise(rows)
-        return standardise(self._ranks.gather(rows))[self._ranks.own(len(rows))]
+        everyones, own = self._ranks.gather(rows.detach()), self._ranks.own(len(rows))
+        return standardise(torch.cat([everyones[: own.start], rows, everyones[own.stop :]]))[own]
 
     def _disturbed(self, rows: Tensor, generator: torch.Generator) -> Tensor:
         """Descriptors with noise of the whole scan and of each organ, and with dropout."""

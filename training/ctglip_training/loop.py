@@ -130,7 +130,8 @@ class _Run:
         for losses in parts:
             if losses:
                 total = self.task.total(losses)
-                total.backward()
+                if total.requires_grad:  # not so where a process has no patient that a loss is told of
+                    total.backward()
                 for name, value in {**losses, "loss": total}.items():
                     figures[name] = figures.get(name, torch.zeros((), device=value.device)) + value.detach()
         mean = _over_processes(figures, self.ranks)

@@ -139,7 +139,8 @@ class Task:
             "cross_patient_loss": self._config.cross_patient,
             "global_loss": 1.0,
         }
-        return torch.stack([weights[name] * loss for name, loss in losses.items() if name in weights]).sum()
+        parts = [weights[name] * loss for name, loss in losses.items() if name in weights]
+        return torch.stack(parts).sum() if parts else torch.zeros(())
 
     def pool(self, sample: Sample, features: Tensor, layers: Tensor, geometry: Tensor) -> Tensor:
         """Descriptors of the organs of `layers`, shape (organ, descriptor), given their geometry (organ, 8)."""

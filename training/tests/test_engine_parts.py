@@ -60,6 +60,29 @@ class Others(Ranks):
         return [{**value, "patients of the pool": "other"}, value]
 
 
+class OneOther(Ranks):
+    """Process 1 of 2; what process 0 has is 1 everywhere, and gathering must need no way back."""
+
+    def gather(self, rows):
+        assert not rows.requires_grad
+        return torch.cat([torch.ones_like(rows), rows])
+
+    def own(self, rows):
+        return slice(rows, 2 * rows)
+
+
+def test_descriptors_follow_all_processes_but_need_no_other_process_for_their_gradient(tmp_path):
+    model = new_model(smoke_config(tmp_path)).train()
+    contrast = Contrast(model, TextTable(FakeEncoder()), torch.zeros(384), LossConfig(), OneOther(1, 2))
+    rows = torch.zeros(3, model.projection[0].in_features, requires_grad=True)
+    (embedded,) = contrast.project([rows], [torch.Generator()])
+    embedded[:, 0].sum().backward()
+    assert embedded.shape == (3, 384)
+    assert torch.allclose(model.standardise.mean, torch.full_like(model.standardise.mean, 0.5))
+    assert rows.grad is not None
+    assert (rows.grad.abs().sum(dim=1) > 0).all()
+
+
 def test_processes_that_see_other_patients_are_refused(pool):
     with pytest.raises(ConfigError, match="patients of the pool of process 1 is not that of process 0"):
         check_same_everywhere(smoke_config(pool), (), (), Others(1, 2))

@@ -143,6 +143,16 @@ def test_a_batch_of_single_organs_still_learns_to_segment(tmp_path):
     assert set(task.grounded(crops(single), Counts.of(single))) == {"segmentation_loss"}
 
 
+def test_patients_of_whom_nothing_is_said_move_nothing_where_names_are_not_learned(tmp_path):
+    _, model, task, batch = make(tmp_path, loss=LossConfig(anatomy=0.0))
+    silent = OrganTexts(batch[0].texts.anatomy, (), (), (), (), (), "")
+    losses = head(task, [described(torch.randn(len(batch[0].organs), model.projection[0].in_features), silent)])
+    total = task.total(losses)
+    assert set(losses) == {"organ_top1"}
+    assert float(total) == 0
+    assert not total.requires_grad
+
+
 def test_organs_with_the_same_true_text_are_no_negatives(tmp_path):
     _, model, task, batch = make(tmp_path)
     texts = batch[0].texts
