@@ -128,16 +128,23 @@ def refuse_trained(opened: OpenRun, entries: Sequence[PoolEntry], split: str) ->
         InputError: if the run's pools are not there.
         ConfigError: if it was trained on one of them.
     """
-    if not opened.is_run:
-        return
-    trained = {entry.subject for entry in training_entries(opened.config)}
-    shared = {entry.subject for entry in entries} & trained
+    shared = trained_patients(opened, entries)
     if shared:
         msg = (
             f"The run {opened.config.name} was trained on {len(shared)} of the {len({e.subject for e in entries})} "
             f"patients of the split {split}, so nothing tests it. Evaluate a split that it never saw."
         )
         raise ConfigError(msg)
+
+
+def trained_patients(opened: OpenRun, entries: Sequence[PoolEntry]) -> set[str]:
+    """The patients of these studies that a run was trained on; none of a model folder, of which that is not known.
+
+    Raises:
+        InputError: if the run's pools are not there.
+    """
+    trained = {entry.subject for entry in training_entries(opened.config)} if opened.is_run else set()
+    return {entry.subject for entry in entries} & trained
 
 
 def split_answers(
@@ -167,8 +174,7 @@ def split_answers(
 def _validation(run: OpenRun, question: SplitQuestion, how: Asking) -> dict[str, list[FindingCase]]:
     """The validation split's cases, where the store has one that the run was not trained on."""
     entries = [entry for entry in list_pool(question.store) if entry.study.origin.split == VALIDATION]
-    if not entries:
+    if not entries or trained_patients(run, entries):
         return {}
-    refuse_trained(run, entries, VALIDATION)
     own = split_answers(run, entries, replace(question, split=VALIDATION), how.progress)
     return {VALIDATION: list(own.findings)}

@@ -79,6 +79,21 @@ def test_a_patient_that_the_run_was_trained_on_is_refused(smoke_run, store, tmp_
     assert not (tmp_path / "out").exists()
 
 
+def test_a_run_that_learned_from_the_validation_split_chooses_no_thresholds_on_it(smoke_run, tmp_path):
+    texts = [StudyText((CYST,), "A cyst."), StudyText((NO_CYST,), "No cyst.")]
+    for number, text in enumerate(texts * 2):
+        split, patient = ("test", f"p{number}") if number < 2 else ("val", "alpha")
+        write_patient(
+            replace(phantom(number), text=text, origin=Origin(split=split)), tmp_path / "store" / patient / str(number)
+        )
+    opened = hold_out.open_run(smoke_run)
+    store_split.evaluate_split(opened, store_split.SplitQuestion(tmp_path / "store"), hold_out.Asking(), tmp_path)
+    rules = json.loads((tmp_path / "scores.json").read_text(encoding="utf-8"))["rules"]
+    assert "equal" in rules
+    assert "best-f1, separate set" not in rules
+    assert "never calibrated" in (tmp_path / "summary.md").read_text(encoding="utf-8")
+
+
 def test_a_patient_of_two_splits_is_refused(tmp_path):
     for study, split in (("a", "train"), ("b", "test")):
         write_patient(replace(phantom(1), text=NOTHING, origin=Origin(split=split)), tmp_path / "p" / study)
