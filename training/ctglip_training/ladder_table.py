@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ctglip_training.config import DataConfig
 from ctglip_training.evaluation.intervals import REPEATS, Estimate, estimate
 from ctglip_training.evaluation.published import SLIPS, published_beside
 from ctglip_training.evaluation.zero_shot import Answers, difference, separate_thresholds, zero_shot_values
@@ -62,16 +63,15 @@ def gather_answers(
         CheckpointError: if a folder holds no finished run.
         ConfigError: if a run held nothing out, two runs of a row held out the same subject, or rows differ in it.
     """
-    known: dict[tuple[str, tuple[str, ...]], frozenset[str]] = {}
+    known: dict[DataConfig, frozenset[str]] = {}
     answers: dict[str, dict[str, Answers]] = {}
     for row, folders in runs.items():
         answers[row] = {}
         for folder in folders:
             config = read_run_config(folder)
-            key = (config.data.pool, config.data.hold_out)
-            if key not in known and config.data.hold_out:
-                known[key] = frozenset(trained_organs(config))
-            found = held_out_answers(open_run(folder, text_folder, known.get(key)), patients, progress)
+            if config.data not in known and config.data.hold_out:
+                known[config.data] = frozenset(trained_organs(config))
+            found = held_out_answers(open_run(folder, text_folder, known.get(config.data)), patients, progress)
             twice = sorted(answers[row].keys() & found.keys())
             if twice:
                 msg = f"Two runs of the row {row} held out {', '.join(twice)}. Give each fold's run once."
