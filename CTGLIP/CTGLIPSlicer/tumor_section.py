@@ -73,15 +73,15 @@ class TumorSection:
         if self._isRunning:
             self._ui.tumorStatusLabel.text = html.escape(message)
 
-    def end(self, why: str) -> None:
-        """The search ended without a result; nothing where another request did."""
+    def end(self, why: str = "", isError: bool = True) -> None:
+        """The search ended without a result to show; nothing where another request did."""
         if self._isRunning:
             self._isRunning = False
-            self.tellError(why)
+            self._ui.tumorStatusLabel.text = errorText(why) if why and isError else html.escape(why)
             self._enable()
 
     def tellError(self, message: str) -> None:
-        """Show why the search could not begin, or ended."""
+        """Show why the search could not begin."""
         self._ui.tumorStatusLabel.text = errorText(message)
 
     def receive(self, tumors: Tumors) -> None:

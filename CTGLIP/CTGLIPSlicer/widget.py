@@ -205,7 +205,7 @@ class CTGLIPPanel(slicer.util.VTKObservationMixin):
         elif change.kind == "cancelled":
             self.ask.setStatus(change.message or _("Cancelled."))
             self.results.receiveNothing()
-            self.tumor.end(_("Cancelled."))
+            self.tumor.end(_("Cancelled."), isError=False)
 
     def _onAnswered(self, outcome: Outcome) -> None:
         """Take what the child process sent; what cannot be used is shown as a failure."""
@@ -223,6 +223,7 @@ class CTGLIPPanel(slicer.util.VTKObservationMixin):
         except CTGLIPError as error:
             self.ask.showFailure(Failure(type(error).__name__, str(error)))
             self.results.showViews()
+            self.tumor.end(str(error))
 
     def _takeAnswers(self, outcome: Outcome) -> None:
         """Keep answers in the scene; show them, if they are about the chosen CT."""
@@ -244,6 +245,8 @@ class CTGLIPPanel(slicer.util.VTKObservationMixin):
         self.ask.setStatus(" ".join(outcome.warnings))
         if outcome.inputs.volumeNode is self._parameters.inputVolume:
             self.tumor.receive(tumors)
+        else:
+            self.tumor.end()
 
     def _bind(self) -> None:
         """Take the scene's parameter node, which may be another one now."""

@@ -99,10 +99,30 @@ def test_cancel_leaves_no_node_and_the_next_search_finds_the_tumour(flow, ballSc
     assert not flow.ui.tumorButton.enabled
     flow.click("tumorCancelButton")
     flow.until(lambda: not flow.session.isBusy)
-    assert "Cancelled" in flow.ui.tumorStatusLabel.text
+    assert flow.ui.tumorStatusLabel.text == "Cancelled."
     assert tumourNodes() == []
     find(flow, ballModel)
     assert len(cells(flow)) == 1
+
+
+def test_tumours_of_a_ct_that_is_no_longer_chosen_are_kept_in_the_scene_and_the_search_is_over(
+    flow, ballScene, ballModel
+):
+    ct = ball_ct(ball_grid())
+    other = study_nodes.addStudy(
+        study_nodes.StudyArrays(ct.array.astype(np.int16), in_ball(ct.grid).astype(np.uint8), ct.grid, {1: "spleen"}),
+        "other",
+    )
+    flow.choose(ballScene.volume, None)
+    flow.ui.tumorModelFolderEdit.currentPath = str(ballModel)
+    flow.until(lambda: not flow.session.isBusy)
+    flow.click("tumorButton")
+    flow.choose(other.volume, None)
+    flow.until(lambda: not flow.session.isBusy)
+    assert [node.GetName() for node in tumourNodes()] == ["Tumours of ball"]
+    assert cells(flow) == []
+    assert not flow.ui.tumorCancelButton.enabled
+    assert flow.ui.tumorStatusLabel.text == ""
 
 
 def test_without_a_model_and_with_a_wrong_one_it_is_told_why(flow, ballScene, tinyModel):
