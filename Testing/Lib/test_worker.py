@@ -188,7 +188,7 @@ def test_lines_that_are_no_requests_are_refused_and_the_next_request_works(worke
     assert refused["kind"] == "InputError"
     worker.write("")
     unknown = worker.answer("sing")
-    assert "one of describe, ask, heatmap, report, batch, cancel, quit, got 'sing'" in unknown["message"]
+    assert "one of describe, ask, heatmap, report, segment_tumor, batch, cancel, quit, got 'sing'" in unknown["message"]
     missing = worker.answer("ask", study=study | {"colour": 1}, texts=["fatty liver"])
     assert "colour unknown" in missing["message"]
     gone = worker.answer("ask", study=study | {"ct": "/nowhere/ct.nii.gz"}, texts=["fatty liver"])
