@@ -86,6 +86,7 @@ def show_progress(what: str, done: int, total: int) -> None:
 
 def _evaluate(options: argparse.Namespace) -> None:
     from ctglip_training.hold_out import Asking, evaluate_run
+    from ctglip_training.state import read_run_config
     from ctglip_training.subjects import data_folder, read_subjects
     from CTGLIPLib.errors import ConfigError
 
@@ -96,6 +97,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     if options.run_folder is None or options.published_protocol:
         msg = "Expected --store with --model and with --published-protocol. Make a store with `ctglip-train prepare`."
         raise ConfigError(msg)
+    read_run_config(options.run_folder)  # a missing run is told of before missing CTs
     subjects, data = read_subjects(options.subjects), data_folder(options.data)
     sys.stdout.write(evaluate_run(options.run_folder, subjects, data, how, options.out) + "\n")
 

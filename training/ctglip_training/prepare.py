@@ -18,7 +18,7 @@ import numpy as np
 
 from ctglip_training.data.manifest import Manifest
 from ctglip_training.data.mask_files import file_name
-from ctglip_training.data.masks import FINDING_WORDS, read_study_masks
+from ctglip_training.data.masks import FINDING_WORDS, matched_organs, read_study_masks
 from ctglip_training.data.study import Study
 from ctglip_training.data.volumes import read_study_volume
 from ctglip_training.pairs.table import PairRow
@@ -196,8 +196,11 @@ def _without_findings(segmentation: Segmentation) -> Segmentation:
     kept = [i for i, name in enumerate(names) if _is_organ(name)]
     renumber = np.zeros(len(names) + 1, dtype=segmentation.layers.dtype)
     renumber[np.array(kept, dtype=int) + 1] = np.arange(1, len(kept) + 1)
-    if not kept:
-        msg = f"Expected organs among the masks, got {', '.join(names)}. Make them with `ctglip-train masks`."
+    if not matched_organs(names):
+        msg = (
+            f"Expected organs among the masks, got {', '.join(names[:8])}, which match none. Name them in the manifest "
+            "(mask_names), or make masks with `ctglip-train masks`."
+        )
         raise InputError(msg)
     return replace(segmentation, layers=renumber[segmentation.layers], names=tuple(names[i] for i in kept))
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ctglip_training.evaluate_command import positive
 from CTGLIPLib.errors import InputError
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def add_prepare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     command.add_argument("--spacing", type=float, default=1.5, metavar="MM", help="voxel size, as the run's")
     command.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the store")
     command.add_argument("--split", nargs="+", choices=("train", "val", "test"), help="these alone (default: all)")
-    command.add_argument("--workers", type=int, default=1, metavar="N", help="studies to prepare at once")
+    command.add_argument("--workers", type=positive, default=1, metavar="N", help="studies to prepare at once")
     command.add_argument("--licence", default="", metavar="TEXT", help="of the data set, kept with each study")
     command.add_argument("--credit", default="", metavar="TEXT", help="whom to thank for it")
     command.set_defaults(run=_prepare)
@@ -41,6 +42,7 @@ def _prepare(options: argparse.Namespace) -> None:
     from ctglip_training.time_left import TimedProgress
 
     manifest = read_manifest(options.manifest, options.root)
+    _require_patients_apart(manifest.usable)
     studies = _chosen(manifest.usable, options.split)
     rows = None if options.pairs is None else _rows_of(studies, read_rows(options.pairs), options.pairs)
     jobs = [
@@ -53,12 +55,29 @@ def _prepare(options: argparse.Namespace) -> None:
     failed = prepare_studies(jobs, options.workers, TimedProgress())
     listed = options.out / FAILURES
     listed.unlink(missing_ok=True)
-    with_report = "" if rows is None else f", {sum(map(bool, rows.values())):,} with a report"
+    reports = sum(bool(job.rows) for job in jobs if job.study.id not in failed)
+    with_report = "" if rows is None else f", {reports:,} with a report"
     sys.stdout.write(f"{len(jobs) - len(failed):,} of {len(jobs):,} studies{with_report}: {options.out}\n")
     if failed:
         write_failures(failed, listed)
+        first, reason = next(iter(failed.items()))
         msg = (
-            f"{len(failed)} studies could not be prepared. Reasons are in {listed}; the same command tries them again."
+            f"{len(failed)} studies could not be prepared, the first one {first}: {reason.rstrip('.')}. Reasons are in "
+            f"{listed}; the same command tries them again."
+        )
+        raise InputError(msg)
+
+
+def _require_patients_apart(usable: Sequence[Study]) -> None:
+    """Raise InputError where a patient has studies in two splits, whichever of them are asked for."""
+    from ctglip_training.data.splits import patients_in_two_splits
+
+    shared = patients_in_two_splits(usable)
+    if shared:
+        parts = "; ".join(f"{split}: {', '.join(ids[:3])}" for split, ids in next(iter(shared.values())).items())
+        msg = (
+            f"{len(shared)} patients are in more than one split, the first one with the studies {parts}. Move all "
+            "studies of a patient to one split in the manifest; `ctglip-train check` lists them."
         )
         raise InputError(msg)
 

@@ -284,3 +284,8 @@ def test_masks_far_from_their_ct_are_an_error_of_the_check(studies, tmp_path, ca
     affine[:3, 3] = 900
     write_masks(tmp_path / "far", tuple(CENTRES), Grid(GRID.shape_ijk, affine))
     assert "1 problems" in refused(capsys, ["check", studies({"masks": "far"})])
+
+
+def test_a_run_that_is_not_there_is_told_of_before_the_cts_are_looked_for(tmp_path, capsys, monkeypatch):
+    monkeypatch.delenv("CTGLIP_DATA", raising=False)
+    assert "gone" in refused(capsys, ["evaluate", "--run", tmp_path / "gone"])

@@ -248,3 +248,39 @@ def test_a_process_that_dies_is_told_of(tmp_path, monkeypatch):
     job = prepare.Job(tmp_path, study("a"), None, tmp_path / "s" / "a" / "a", 5.0)
     with pytest.raises(CTGLIPError, match="fewer --workers"):
         prepare.prepare_studies([job], workers=2)
+
+
+def test_a_patient_in_two_splits_is_refused_before_anything_is_written(tmp_path, capsys):
+    manifest = make(tmp_path, study("a", patient="p"), study("b", "val", "p"), study("c"))
+    assert run(manifest, "--split", "train") == 1
+    message = capsys.readouterr().err
+    assert "1 patients are in more than one split" in message
+    assert "train: a; val: b" in message
+    assert not (tmp_path / "store").exists()
+
+
+def test_masks_whose_names_match_no_organ_are_no_masks(tmp_path, capsys):
+    manifest = make(tmp_path, study("a"), study("b"))
+    write_masks(tmp_path / "strange" / "masks", ("thing", "other thing"))
+    (tmp_path / "b" / "masks").rename(tmp_path / "unused")
+    (tmp_path / "strange" / "masks").rename(tmp_path / "b" / "masks")
+    assert run(manifest) == 1
+    told = capsys.readouterr()
+    assert "1 of 2 studies" in told.out
+    assert "the first one b: Expected organs among the masks, got other thing, thing, which match none" in told.err
+
+
+def test_reports_of_studies_that_fail_are_not_counted(tmp_path, capsys):
+    manifest = make(tmp_path, study("a"), study("b", masks=False))
+    said = [(name, "liver", ["liver"], "A cyst.", False, "hepatic_cyst") for name in "ab"]
+    assert run(manifest, "--pairs", write_pairs(tmp_path / "p.jsonl", *said)) == 1
+    assert "1 of 2 studies, 1 with a report" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("workers", ["0", "-1", "two"])
+def test_no_process_is_no_number_of_workers(workers, tmp_path, capsys):
+    manifest = make(tmp_path, study("a"))
+    with pytest.raises(SystemExit) as stopped:
+        run(manifest, "--workers", workers)
+    assert stopped.value.code == 2
+    assert "expected a whole number of 1 or more" in capsys.readouterr().err

@@ -16,7 +16,7 @@ from CTGLIPLib.files import whole_file
 
 COLUMNS = (
     "study", "sentence", "organ", "normal", "finding", "side", "uncertain", "engine",
-    "organ_right", "normal_right", "finding_right", "comment",
+    "organ_correct", "normal_correct", "finding_correct", "comment",
 )  # fmt: skip
 """The last four are for the person."""
 
