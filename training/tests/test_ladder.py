@@ -41,8 +41,8 @@ loss = { dictionary_texts = 2 }
 
 
 @pytest.fixture(scope="module")
-def rich_pool(tmp_path_factory) -> Path:
-    return write_pool(tmp_path_factory.mktemp("ladder-pool"), 4)
+def small_pool(tmp_path_factory) -> Path:
+    return write_pool(tmp_path_factory.mktemp("ladder-pool"), 2)
 
 
 @pytest.fixture(scope="module")
@@ -51,19 +51,19 @@ def smoke_ladder(tmp_path_factory) -> Path:
     text = (CONFIGS / "smoke.toml").read_text().replace("own_negatives = 0.5", "own_negatives = 0.0")
     for key in ("segmentation_steps = 3", "contrast_steps = 3", "head_steps = 4"):
         text = text.replace(key, f"{key.split()[0]} = 1")
-    path.write_text(text + SMOKE)
+    path.write_text(text.replace("save_every = 2", "save_every = 2\npicture_every = 0") + SMOKE)
     return path
 
 
 @pytest.fixture(scope="module")
-def trained(smoke_ladder, rich_pool, tmp_path_factory):
+def trained(smoke_ladder, small_pool, tmp_path_factory):
     """The folder of a ladder of two rows and two folds, and what the command printed."""
     out = tmp_path_factory.mktemp("out")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(text_bank, "open_text_encoder", lambda *_a, **_k: FakeEncoder())
         patch.setattr(hold_out, "open_text_encoder", lambda *_a, **_k: FakeEncoder())
-        arguments = ["ladder", "--config", str(smoke_ladder), "--pool", str(rich_pool), "--out", str(out)]
-        assert main([*arguments, "--hold-out", "alpha", "beta", "--patients", "4"]) == 0
+        arguments = ["ladder", "--config", str(smoke_ladder), "--pool", str(small_pool), "--out", str(out)]
+        assert main([*arguments, "--hold-out", "alpha", "beta", "--patients", "2"]) == 0
     return out
 
 
@@ -110,7 +110,7 @@ def test_every_fold_holds_its_subject_out_in_all_its_runs_and_shares_one_stage_1
 
 def test_the_table_is_written_with_both_folds_patients_and_the_papers_rows(trained):
     words = (trained / "table1.md").read_text(encoding="utf-8")
-    assert words.startswith("# Table 1: 8 held-out patients (4 of alpha, 4 of beta)")
+    assert words.startswith("# Table 1: 4 held-out patients (2 of alpha, 2 of beta)")
     assert "| CT-GLIP - vanilla CLIP |" in words
     assert "Thresholds of best F1 on the other held-out subjects" in words
     assert "| CT-GLIP: nnUNet +ACL +DCL +A-Dict | 86.24 | 39.24 | 72.85 | 49.02 | 68.63 |" in words
@@ -123,19 +123,19 @@ def test_the_table_is_written_with_both_folds_patients_and_the_papers_rows(train
 
 
 def test_a_ladder_that_is_done_trains_nothing_and_encodes_nothing_again(
-    trained, smoke_ladder, rich_pool, monkeypatch, capsys
+    trained, smoke_ladder, small_pool, monkeypatch, capsys
 ):
     def refuse(*_args, **_named):
         raise AssertionError("what is done must be kept")
 
     monkeypatch.setattr(ladder_runs, "train", refuse)
     monkeypatch.setattr("ctglip_training.evaluate.encode_organs", refuse)
-    arguments = ["ladder", "--config", str(smoke_ladder), "--pool", str(rich_pool), "--out", str(trained)]
-    assert main([*arguments, "--hold-out", "alpha", "beta", "--patients", "4"]) == 0
+    arguments = ["ladder", "--config", str(smoke_ladder), "--pool", str(small_pool), "--out", str(trained)]
+    assert main([*arguments, "--hold-out", "alpha", "beta", "--patients", "2"]) == 0
     assert capsys.readouterr().out == (trained / "table1.md").read_text(encoding="utf-8")
 
 
-def test_a_stopped_ladder_goes_on_where_it_was(smoke_ladder, rich_pool, tmp_path, monkeypatch, capsys):
+def test_a_stopped_ladder_goes_on_where_it_was(smoke_ladder, small_pool, tmp_path, monkeypatch, capsys):
     whole = loop._Run.step
     steps = []
 
@@ -146,7 +146,7 @@ def test_a_stopped_ladder_goes_on_where_it_was(smoke_ladder, rich_pool, tmp_path
         return whole(self, step, lr)
 
     monkeypatch.setattr(loop._Run, "step", interrupted)
-    arguments = ["ladder", "--config", str(smoke_ladder), "--pool", str(rich_pool), "--out", str(tmp_path)]
+    arguments = ["ladder", "--config", str(smoke_ladder), "--pool", str(small_pool), "--out", str(tmp_path)]
     arguments += ["--hold-out", "beta", "--rows", "full", "--patients", "2"]
     assert main(arguments) == 130
     assert main(arguments) == 0
@@ -155,7 +155,7 @@ def test_a_stopped_ladder_goes_on_where_it_was(smoke_ladder, rich_pool, tmp_path
 
 def test_runs_that_exist_are_tabled_without_training(trained, tmp_path, capsys):
     runs = [f"{row}={trained / fold / row}" for row in ("vanilla", "full") for fold in ("alpha", "beta")]
-    arguments = ["ladder", "--config", str(CONFIGS / "ladder.toml"), "--out", str(tmp_path), "--patients", "4"]
+    arguments = ["ladder", "--config", str(CONFIGS / "ladder.toml"), "--out", str(tmp_path), "--patients", "2"]
     assert main([*arguments, "--runs", *runs]) == 0
     assert "+ dictionary (CT-GLIP)" in capsys.readouterr().out
     ours, given = (json.loads((folder / "table1.json").read_text()) for folder in (trained, tmp_path))
@@ -188,8 +188,8 @@ def test_a_run_that_held_nothing_out_is_refused(trained, tmp_path, capsys):
     assert "held no subject out" in capsys.readouterr().err
 
 
-def test_a_stage_1_that_saw_the_fold_is_refused(trained, smoke_ladder, rich_pool, tmp_path, capsys):
-    arguments = ["ladder", "--config", str(smoke_ladder), "--pool", str(rich_pool), "--out", str(tmp_path)]
+def test_a_stage_1_that_saw_the_fold_is_refused(trained, smoke_ladder, small_pool, tmp_path, capsys):
+    arguments = ["ladder", "--config", str(smoke_ladder), "--pool", str(small_pool), "--out", str(tmp_path)]
     assert main([*arguments, "--hold-out", "beta", "--stage1", str(trained / "alpha" / "stage1")]) == 1
     assert "was trained on beta, which this fold holds out" in capsys.readouterr().err
     assert main([*arguments, "--hold-out", "alpha", "beta", "--stage1", str(trained / "alpha" / "stage1")]) == 1
