@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -41,15 +42,23 @@ def two_processes(pool, tmp_path_factory):
     return out
 
 
-@pytest.mark.parametrize(("method", "parallel"), [("ct-glip", "ddp"), ("vanilla-clip", "ddp"), ("ct-glip", "fsdp")])
-def test_two_processes_give_the_losses_and_gradients_of_one(pool, two_processes, method, parallel):
-    ours = torch.load(two_processes / f"{method}-{parallel}.pt", weights_only=True)
-    alone = rank_worker.steps(rank_worker.config_of(pool, method, parallel))
-    assert len(ours["figures"]) == len(alone["figures"]) >= 2
-    for mine, theirs in zip(ours["figures"], alone["figures"], strict=True):
+@functools.cache
+def steps_of_one(pool: Path, method: str) -> dict:
+    """What one process does; a share of the backbone changes nothing of it but that the third stage is left out."""
+    return rank_worker.steps(rank_worker.config_of(pool, method, "ddp"))
+
+
+@pytest.mark.parametrize(
+    ("method", "parallel", "count"), [("ct-glip", "ddp", 3), ("vanilla-clip", "ddp", 2), ("ct-glip", "fsdp", 2)]
+)
+def test_two_processes_give_the_losses_and_gradients_of_one(pool, two_processes, method, parallel, count):
+    ours, one = torch.load(two_processes / f"{method}-{parallel}.pt", weights_only=True), steps_of_one(pool, method)
+    assert len(ours["figures"]) == count
+    for mine, theirs in zip(ours["figures"], one["figures"][:count], strict=True):
         assert mine == pytest.approx(theirs, rel=1e-4, abs=1e-6)
-    assert set(ours["gradients"]) == set(alone["gradients"])
-    for name, gradient in alone["gradients"].items():
+    gradients = {name: gradient for name, gradient in one["gradients"].items() if int(name.split()[0]) < count}
+    assert set(ours["gradients"]) == set(gradients)
+    for name, gradient in gradients.items():
         if not name.endswith("conv.bias"):  # an instance norm takes these out: their gradients are noise
             assert (ours["gradients"][name] - gradient).norm() <= 1e-3 * gradient.norm() + 1e-7, name
 
@@ -65,7 +74,7 @@ def test_what_two_processes_began_one_can_finish(pool, two_processes):
     assert torch.load(two_processes / "checkpoint.pt", weights_only=True)["step"] == 1
     train(rank_worker.config_of(pool, "ct-glip", "ddp"), two_processes, FakeEncoder())
     lines = [json.loads(line) for line in (two_processes / "metrics.jsonl").read_text().splitlines()]
-    alone = rank_worker.steps(rank_worker.config_of(pool, "ct-glip", "ddp"))["figures"]
+    alone = steps_of_one(pool, "ct-glip")["figures"]
     assert [line["step"] for line in lines] == [1, 2, 3]
     assert [line["loss"] for line in lines] == pytest.approx([one["loss"] for one in alone], rel=2e-2)
 

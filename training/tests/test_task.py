@@ -172,7 +172,7 @@ def test_three_patients_are_learned_by_heart_in_the_head_stage(tmp_path):
     texts = [SAMPLER(p, NAMES, np.random.default_rng(7)) for p in patients]
     optimiser = torch.optim.Adam(model.projection.parameters(), lr=3e-3)
     first = last = float("inf")
-    for step in range(150):
+    for step in range(45):
         loss = task.total(head(task, [described(d, t) for d, t in zip(descriptors, texts, strict=True)]))
         optimiser.zero_grad()
         loss.backward()
