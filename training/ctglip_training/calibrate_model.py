@@ -113,7 +113,7 @@ def _calibrated_on(cases: Cases) -> str:
 
 
 def _summary(score: ScoreConfig, errors: Mapping[str, Estimate], why_not: str) -> str:
-    honest = str(errors[LEFT_OUT]) if LEFT_OUT in errors else f"not measured: {why_not}"
+    honest = str(errors[LEFT_OUT]) if LEFT_OUT in errors else f"not measured ({why_not.rstrip('.')})"
     return (
         f"Calibrated on {score.calibrated_on}.\n"
         f"slope {score.slope:.3f}, intercept {score.intercept:.3f}; "

@@ -27,12 +27,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         run(options)
     except CTGLIPError as error:
-        sys.stderr.write(f"ctglip-train: {error}\n")
+        _tell(str(error))
         return 1
     except KeyboardInterrupt:
-        sys.stderr.write("ctglip-train: interrupted; start the same command again to go on.\n")
+        _tell("interrupted; start the same command again to go on.")
         return 130
     return 0
+
+
+def _tell(message: str) -> None:
+    """Write why the program stops; on a terminal, in place of the line that counts."""
+    sys.stderr.write(("\r\x1b[K" if sys.stderr.isatty() else "") + f"ctglip-train: {message}\n")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -104,10 +109,11 @@ def _add_text_bank(commands: argparse._SubParsersAction[argparse.ArgumentParser]
 def _simulate(options: argparse.Namespace) -> None:
     from ctglip_training.pool import make_pool, preview_pool
     from ctglip_training.subjects import data_folder, load_subject, read_subjects
+    from ctglip_training.time_left import TimedProgress
 
     data = data_folder(options.data)
     bases = {subject.id: load_subject(subject, data) for subject in read_subjects(options.subjects)}
-    make_pool(bases, options.out, options.spacing, options.seed, range(options.count), _progress)
+    make_pool(bases, options.out, options.spacing, options.seed, range(options.count), TimedProgress())
     preview_pool(options.out, options.preview)
 
 
@@ -133,17 +139,13 @@ def _pretrain(options: argparse.Namespace) -> None:
     if is_first_process():
         used = replace(config, text=replace(config.text, revision=encoder.revision))
         export_model(used, network, options.out / "model")
+        sys.stdout.write(f"trained: {options.out / 'model'}\n")
 
 
 def _text_bank(_options: argparse.Namespace) -> None:
     from CTGLIPLib.text_bank import build_shipped_bank
 
     build_shipped_bank()
-
-
-def _progress(what: str, done: int, total: int) -> None:
-    sys.stderr.write(f"\r{what}: {done} of {total}" + ("\n" if done == total else ""))
-    sys.stderr.flush()
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ctglip_training.time_left import TimedProgress
+
 if TYPE_CHECKING:
     from ctglip_training.hold_out import Asking
 
@@ -78,10 +80,16 @@ def positive(text: str) -> int:
     return int(text)
 
 
-def show_progress(what: str, done: int, total: int) -> None:
-    """One line that counts."""
-    sys.stderr.write(f"\r{what}: {done} of {total}" + ("\n" if done == total else ""))
-    sys.stderr.flush()
+def whole_number(text: str) -> int:
+    """A whole number of 0 or more.
+
+    Raises:
+        ArgumentTypeError: if it is none.
+    """
+    if not text.isdecimal():
+        msg = f"expected a whole number of 0 or more, got {text!r}"
+        raise argparse.ArgumentTypeError(msg)
+    return int(text)
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -90,7 +98,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     from ctglip_training.subjects import data_folder, read_subjects
     from CTGLIPLib.errors import ConfigError
 
-    how = Asking(options.patients, options.text_folder, tuple(options.threshold_cases), show_progress)
+    how = Asking(options.patients, options.text_folder, tuple(options.threshold_cases), TimedProgress())
     if options.store is not None:
         sys.stdout.write(_of_store(options, how) + "\n")
         return
@@ -153,4 +161,4 @@ def _evaluate_masks(options: argparse.Namespace) -> None:
 
     tolerance = TOLERANCE_MM if options.tolerance is None else options.tolerance
     rules = MaskRules(options.label, tolerance, options.patient)
-    sys.stdout.write(evaluate_masks(options.predictions, options.truth, options.out, rules, show_progress))
+    sys.stdout.write(evaluate_masks(options.predictions, options.truth, options.out, rules, TimedProgress()))

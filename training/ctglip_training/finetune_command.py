@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ctglip_training.data.study import Study
+from ctglip_training.evaluate_command import whole_number
 from CTGLIPLib.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -41,28 +42,30 @@ def add_finetune(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     command.add_argument("--only-folds", type=int, nargs="+", metavar="N", help="run these folds alone, from 0")
     command.add_argument("--leave-out", nargs="+", metavar="CASE", help="one training without these cases' patients")
     command.add_argument("--tumors", nargs="+", default=(), metavar="NAME", help="classes that are tumours")
-    command.add_argument("--device", help="cpu, cuda, cuda:1 (default: cuda where there is one)")
-    command.add_argument("--workers", type=int, default=0, metavar="N", help="processes that draw crops (default 0)")
+    command.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps")
+    command.add_argument(
+        "--workers", type=whole_number, default=0, metavar="N", help="processes that draw crops (default 0)"
+    )
     command.set_defaults(run=_finetune)
 
 
 def _finetune(options: argparse.Namespace) -> None:
-    import torch
-
     from ctglip_training.finetune.cases import open_cases
     from ctglip_training.finetune.config import read_finetune_config
     from ctglip_training.finetune.experiment import Experiment, run_experiment
     from ctglip_training.finetune.results import markdown
     from ctglip_training.finetune.start import read_starts, resolved
+    from ctglip_training.time_left import TimedProgress
+    from CTGLIPLib.encode import choose_device
 
+    device = str(choose_device(options.device))
     config = read_finetune_config(options.config)
     starts = read_starts(options.init)
     config = resolved(config, starts)
     cases = open_cases(options.data, options.tumors)
     folds = _folds(options, cases.studies)
-    device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
     experiment = Experiment(cases, folds, starts, config, options.out, device, options.workers)
-    results = run_experiment(experiment, _progress)
+    results = run_experiment(experiment, TimedProgress())
     if results is None:
         sys.stdout.write(f"trained on all cases, none left out to measure: see {options.out}\n")
         return
@@ -88,8 +91,3 @@ def _folds(options: argparse.Namespace, studies: tuple[Study, ...]) -> tuple[Fol
         msg = f"--only-folds must be numbers from 0 to {len(folds) - 1}, got {options.only_folds}."
         raise ConfigError(msg)
     return tuple(folds[number] for number in options.only_folds)
-
-
-def _progress(what: str, done: int, total: int) -> None:
-    sys.stderr.write(f"\r{what}: {done} of {total}" + ("\n" if done == total else ""))
-    sys.stderr.flush()

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ctglip_training.evaluate_command import positive, show_progress
+from ctglip_training.evaluate_command import positive
 
 if TYPE_CHECKING:
     from ctglip_training.ladder import Ladder
@@ -47,11 +47,12 @@ def _ladder(options: argparse.Namespace) -> None:
     from ctglip_training.evaluation.results_folder import plain
     from ctglip_training.ladder import read_ladder, with_pool
     from ctglip_training.ladder_table import gather_answers, make_table, table_json, table_markdown
+    from ctglip_training.time_left import TimedProgress
     from CTGLIPLib.files import write_whole_text
 
     ladder = with_pool(read_ladder(options.config), options.pool)
     runs = _named_runs(options.runs) if options.runs else _trained(options, ladder)
-    answers = gather_answers(runs, options.patients, options.text_folder, show_progress)
+    answers = gather_answers(runs, options.patients, options.text_folder, TimedProgress())
     table = make_table(answers, {row.name: (row.title, row.paper) for row in ladder.rows})
     words = table_markdown(table)
     write_whole_text(options.out / "table1.md", words)

@@ -38,9 +38,10 @@ def describe_failures(error: ChildFailedError) -> str:
     first_rank, first = error.get_first_failure()
     others = sorted(rank for rank in error.failures if rank != first_rank)
     after = f" After it process {', '.join(map(str, others))} stopped." if others else ""
+    then = "Once that is mended, start" if first.exitcode >= 0 else "The last checkpoint is whole: start"
     return (
-        f"process {first_rank} (number {first.pid}) of this run {_fate(first)}.{after} The last checkpoint is whole: "
-        "start the same command again to go on."
+        f"process {first_rank} (number {first.pid}) of this run {_fate(first)}.{after} {then} the same command again "
+        "to go on."
     )
 
 

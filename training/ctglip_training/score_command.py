@@ -46,6 +46,7 @@ def _score(options: argparse.Namespace) -> None:
     from ctglip_training.evaluation.protocols import protocol_named
     from ctglip_training.evaluation.results_folder import Outcome, summary_line, write_results
     from ctglip_training.evaluation.scoring import ScoreRules, score
+    from ctglip_training.time_left import TimedProgress
     from CTGLIPLib.errors import ConfigError
 
     if (options.threshold_predictions is None) != (options.threshold_labels is None):
@@ -63,12 +64,7 @@ def _score(options: argparse.Namespace) -> None:
         separate = read_pair(options.threshold_predictions, options.threshold_labels, protocol, lenient)
         inputs |= {"threshold_predictions": options.threshold_predictions, "threshold_labels": options.threshold_labels}
     how = ScoreRules(options.scores, protocol.rules, protocol.subsets, options.resamplings, options.seed)
-    scores = score(cases, how, separate, _progress)
+    scores = score(cases, how, separate, TimedProgress())
     outcome = Outcome(protocol, cases, scores, {name: str(path) for name, path in inputs.items()})
     write_results(outcome, options.out)
     sys.stdout.write(summary_line(outcome, options.out) + "\n")
-
-
-def _progress(what: str, done: int, total: int) -> None:
-    sys.stderr.write(f"\r{what}: {done} of {total}" + ("\n" if done == total else ""))
-    sys.stderr.flush()

@@ -96,6 +96,7 @@ def test_the_launcher_says_which_process_died_and_of_what(code, words):
     assert re.search(words, told)
     assert "After it process 1 stopped." in told
     assert "same command again" in told
+    assert ("Once that is mended" in told) == (code == 1)
 
 
 def test_torchrun_options_come_before_the_command():

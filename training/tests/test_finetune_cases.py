@@ -173,3 +173,25 @@ def test_the_sarcoma_manifest_of_the_documentation_is_read(data_folder: Path, tm
     cases = open_cases(tmp_path / "manifest.csv")
     assert cases.tumors == ("sarcoma",)
     assert cases.class_map(cases.studies[0]).array.sum() > 1000
+
+
+def test_a_case_to_learn_from_without_its_label_map_is_refused_by_name(tmp_path: Path) -> None:
+    root = write_tumor_set(tmp_path / "Dataset001_A")
+    (root / "labelsTr" / "lung_1.nii.gz").unlink()
+    with pytest.raises(InputError, match="1 of 4 cases have no label map, the first one lung_1"):
+        open_cases(root)
+
+
+def test_a_label_map_whose_ct_is_missing_is_told_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    root = write_tumor_set(tmp_path / "Dataset001_A")
+    (root / "imagesTr" / "lung_1_0000.nii.gz").unlink()
+    assert [study.id for study in open_cases(root).studies] == ["lung_0", "lung_2", "lung_3"]
+    assert "1 cases have no volume on disk" in caplog.text
+
+
+@pytest.mark.parametrize("ending", ["_0000.nii.gz", ".nii.gz"])
+def test_a_folder_of_images_without_a_list_is_told_what_it_lacks(tmp_path: Path, ending: str) -> None:
+    (tmp_path / "imagesTr").mkdir()
+    (tmp_path / "imagesTr" / f"lung_0{ending}").touch()
+    with pytest.raises(InputError, match=r"not complete(.|\n)*missing: dataset\.json"):
+        open_cases(tmp_path)

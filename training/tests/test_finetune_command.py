@@ -85,6 +85,9 @@ def test_the_model_of_all_cases_segments_a_ct_by_the_command_line(
         (["--init", "scratch", "--leave-out", "lung_77"], "it has no lung_77"),
         (["--init", "ct-glip"], "Expected an initialisation such as scratch"),
         (["--init", "scratch", "--tumors", "liver"], "Expected tumours among the classes lung, cancer"),
+        (["--init", "../x=run:folder"], "An initialisation's name is a folder of --out"),
+        (["--init", "cache=model:folder"], "An initialisation's name is a folder of --out"),
+        (["--init", "scratch", "--device", "toaster"], "Expected a device of this machine"),
     ],
 )
 def test_what_cannot_be_trained_ends_with_one_line_and_writes_nothing(
@@ -95,3 +98,20 @@ def test_what_cannot_be_trained_ends_with_one_line_and_writes_nothing(
     assert words in error
     assert error.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_a_tumour_that_no_case_to_learn_from_has_is_told_of_before_the_first_step(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "finetune.toml").write_text(CONFIG)
+    healthy = write_tumor_set(tmp_path / "Dataset008_None", ["lung_3", "other_3"])
+    arguments = _arguments(healthy, tmp_path / "out", "--init", "scratch", "--folds", "2")
+    assert main(arguments) == 1
+    assert "Expected voxels of cancer at 5 mm in the cases to learn from" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["cache"]
+
+
+def test_fewer_than_no_workers_are_wrong_usage(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(_arguments(data, tmp_path / "out", "--init", "scratch", "--workers", "-1"))
+    assert stopped.value.code == 2

@@ -34,6 +34,13 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
     return Job(config, tumor, read_starts(["scratch"])[0], ready, root)
 
 
+def test_classes_with_a_side_are_not_mirrored(job: Job, tmp_path: Path) -> None:
+    sided = replace(job.tumor, classes=("kidney_left", "tumor"), tumors=("tumor",))
+    with pytest.raises(ConfigError, match=r"kidney_left have a side.*mirror = false"):
+        finetune(replace(job, tumor=sided, out=tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
 def _random_logits(seed: int = 0, classes: int = 3, size: int = 8) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
     logits = torch.randn(2, classes, size, size, size, generator=generator)
@@ -157,7 +164,10 @@ def test_a_folder_of_another_run_is_refused_and_says_what_differs(job: Job, tmp_
         finetune(mine)
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_and_lists_the_batch(job: Job, tmp_path: Path) -> None:
+@pytest.mark.parametrize("what", ["loss", "gradient"])
+def test_a_loss_or_gradient_that_is_not_finite_stops_the_run_and_lists_the_batch(
+    job: Job, tmp_path: Path, what: str
+) -> None:
     broken = replace(job, out=tmp_path / "run")
     calls = 0
     losses = train.supervised_losses
@@ -166,11 +176,16 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_lists_the_batch(job: Job, t
         nonlocal calls
         calls += 1
         found = losses(*arguments)  # type: ignore[arg-type]
-        return {name: value * float("nan") for name, value in found.items()} if calls == 2 else found
+        if calls == 2 and what == "loss":
+            return {name: value * float("nan") for name, value in found.items()}
+        if calls == 2:
+            for value in found.values():
+                value.register_hook(lambda gradient: gradient * float("inf"))
+        return found
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(train, "supervised_losses", nan_in_the_second_step)
-        with pytest.raises(CTGLIPError, match="Step 1 has a loss that is not finite"):
+        with pytest.raises(CTGLIPError, match="Step 1 has a loss or gradient that is not finite"):
             finetune(broken)
     facts = json.loads((tmp_path / "run" / BROKEN_BATCH).read_text())
     assert facts["crops"] == [2, 3]

@@ -41,7 +41,7 @@ def test_fewer_patients_than_one_are_wrong_usage(command, count, capsys):
     ("arguments", "message"),
     [
         (["pretrain", "--config", "none.toml", "--out", "o"], "Expected a TOML file"),
-        (["evaluate", "--run", "none", "--data", "."], "Expected a folder of CTs"),
+        (["evaluate", "--run", "none", "--data", "."], "Expected a training run"),
         (["simulate", "--subjects", "none.toml", "--out", "o", "--data", "/"], "Expected [[subject]]"),
     ],
 )
@@ -56,6 +56,12 @@ def test_an_error_is_one_line_with_exit_code_1_and_nothing_is_written(
     assert message in shown
     assert shown.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_on_a_terminal_the_reason_takes_the_place_of_the_line_that_counts(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    assert main(["check", str(tmp_path / "gone.csv")]) == 1
+    assert capsys.readouterr().err.startswith("\r\x1b[Kctglip-train: ")
 
 
 def test_pretrain_trains_resumes_after_ctrl_c_and_exports(pool, tmp_path, capsys, monkeypatch):
@@ -80,5 +86,6 @@ def test_pretrain_trains_resumes_after_ctrl_c_and_exports(pool, tmp_path, capsys
     assert "start the same command again" in capsys.readouterr().err
     assert not (tmp_path / "run" / "model").exists()
     assert main(arguments) == 0
+    assert capsys.readouterr().out == f"trained: {tmp_path / 'run' / 'model'}\n"
     assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 2
     assert (tmp_path / "run" / "model" / "model.safetensors").is_file()

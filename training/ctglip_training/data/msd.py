@@ -21,7 +21,7 @@ def recognise(root: Path) -> Fit:
     """dataset.json with a list of training images, and imagesTr without channel numbers."""
     tasks = [folder for folder in task_folders(root) if not uses_channels(folder)]
     if not tasks:
-        return Fit()
+        return without_list(root, channels=False)
     listed = [folder for folder in tasks if isinstance(read_json(folder / FILE).get("training"), list)]
     images = any((folder / "imagesTr").is_dir() for folder in tasks)
     return fit([(FILE, True), (f'"training" in {FILE}', bool(listed)), ("imagesTr", images)])
@@ -69,6 +69,14 @@ def task_folders(root: Path) -> list[Path]:
     if (root / FILE).is_file():
         return [root]
     return [folder for folder in subfolders(root) if (folder / FILE).is_file()]
+
+
+def without_list(root: Path, *, channels: bool) -> Fit:
+    """The fit of folders of images of which none has a dataset.json; none where one has."""
+    if task_folders(root):
+        return Fit()
+    images = [folder for folder in (root, *subfolders(root)) if (folder / "imagesTr").is_dir()]
+    return fit([("imagesTr", True), (FILE, False)] if any(uses_channels(f) == channels for f in images) else [])
 
 
 def uses_channels(folder: Path) -> bool:

@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from ctglip_training.data.layout import Fit, Layout, Reading, fit, not_on_disk, relative, require_studies, visible_files
-from ctglip_training.data.msd import FILE, names_of_ids, read_json, require_ct, task_folders, uses_channels
+from ctglip_training.data.msd import (
+    FILE,
+    names_of_ids,
+    read_json,
+    require_ct,
+    task_folders,
+    uses_channels,
+    without_list,
+)
 from ctglip_training.data.study import Split, Study
 from CTGLIPLib.errors import InputError
 from CTGLIPLib.io import KINDS
@@ -43,7 +51,7 @@ def recognise(root: Path) -> Fit:
     """dataset.json with channels and labels, and imagesTr with channel numbers."""
     folders = _folders(root)
     if not folders:
-        return Fit()
+        return without_list(root, channels=True)
     facts = [read_json(folder / FILE) for folder in folders]
     return fit(
         [
@@ -125,6 +133,11 @@ def _cases(data: DataSet) -> list[tuple[str, Path, Path, Split]]:
             match = name.fullmatch(path.name)
             if match:
                 found.append((match[1], path, data.folder / labels / f"{match[1]}{data.ending}", split))
+        known = {case for case, *_ in found}
+        for path in visible_files(data.folder / labels):  # of which the image is not there
+            case = path.name.removesuffix(data.ending)
+            if case not in known:
+                found.append((case, data.folder / images / f"{case}_{data.channel:04d}{data.ending}", path, split))
     return found
 
 

@@ -7,6 +7,7 @@ names of a folder of masks, never from bare ids. Guard: test_finetune_cases.py.
 from __future__ import annotations
 
 import difflib
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from CTGLIPLib.label_names import image_stem
 from CTGLIPLib.label_values import used_ids, whole_labels
 from CTGLIPLib.volume import Volume
 
+logger = logging.getLogger(__name__)
 MOST_CLASSES = 254
 """Labels are kept as uint8, and 255 is what lies outside the scan."""
 
@@ -101,17 +103,27 @@ def open_cases(data: Path, tumors: Sequence[str] = ()) -> CaseSet:
             only class.
 
     Raises:
-        InputError: if there is no such data set, or no case with masks.
+        InputError: if there is no such data set, no case with masks, or a case without that is no test case.
         LabelError: if classes have no names, or none of them is known for a tumour.
         ConfigError: if a tumour is no class.
     """
     if data.suffix.lower() in ENDINGS:
         manifest, folder = read_manifest(data), data.absolute().parent
     else:
-        manifest, folder = Manifest(data, read_layout(data)[1].studies), data.absolute()
+        reading = read_layout(data)[1]
+        manifest, folder = Manifest(data, reading.studies), data.absolute()
+        for note in reading.notes:
+            logger.warning("%s", note)
     studies = tuple(study for study in manifest.usable if study.masks)
     if not studies:
         msg = f"{data} has {len(manifest.studies)} cases, none of them with masks. Fine-tuning needs label maps."
+        raise InputError(msg)
+    lacking = [study.id for study in manifest.usable if not study.masks and study.split != "test"]
+    if lacking:
+        msg = (
+            f"{len(lacking)} of {len(manifest.usable)} cases have no label map, the first one {lacking[0]}. Download "
+            "it, or give a manifest (`ctglip-train manifest`) without these cases."
+        )
         raise InputError(msg)
     classes = tuple(dict.fromkeys(name for study in studies for name in _names(manifest, study)))
     if len(classes) > MOST_CLASSES:

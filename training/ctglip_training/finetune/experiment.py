@@ -21,6 +21,7 @@ from ctglip_training.finetune.results import Results, write_results
 from ctglip_training.finetune.start import Start
 from ctglip_training.finetune.table import make_table
 from ctglip_training.finetune.train import Job, finetune
+from CTGLIPLib.errors import InputError
 from CTGLIPLib.progress import ProgressCallback
 from CTGLIPLib.tumor import segment_tumor
 from CTGLIPLib.tumor_checkpoint import save_tumor_model
@@ -63,6 +64,7 @@ def run_experiment(experiment: Experiment, progress: ProgressCallback | None = N
     """Train and measure everything; None where no case was left out, so that there is nothing to measure.
 
     Raises:
+        InputError: if no case that a fold learns from has a tumour.
         CTGLIPError: as `prepare_cases`, `finetune` and `measure_cases`; what was finished before is kept.
     """
     needed = {study.id: study for fold in experiment.folds for study in fold.train}
@@ -70,6 +72,7 @@ def run_experiment(experiment: Experiment, progress: ProgressCallback | None = N
     ready = prepare_cases(
         experiment.cases, tuple(needed.values()), spacing_mm, experiment.out / CACHE, progress
     )  # fmt: skip
+    _require_tumors(experiment, ready)
     found: list[TumorFigures] = []
     for fold in experiment.folds:
         for start in experiment.starts:
@@ -87,6 +90,20 @@ def run_experiment(experiment: Experiment, progress: ProgressCallback | None = N
     )
     write_results(results, experiment.out)
     return results
+
+
+def _require_tumors(experiment: Experiment, ready: Mapping[str, CachedCase]) -> None:
+    """Raise InputError where a fold would learn from cases without any tumour."""
+    cases = experiment.cases
+    wanted = {cases.classes.index(name) + 1 for name in cases.tumors}
+    for fold in experiment.folds:
+        if not any(wanted & set(ready[study.id].places) for study in fold.train):
+            spacing_mm = experiment.config.patch.spacing_mm
+            msg = (
+                f"Expected voxels of {' or '.join(cases.tumors)} at {spacing_mm:g} mm in the cases to learn from, but "
+                f"none of the {len(fold.train)} of {fold.name} has any. Check the label maps, --tumors and --folds."
+            )
+            raise InputError(msg)
 
 
 def make_job(experiment: Experiment, start: Start, fold: Fold, ready: Mapping[str, CachedCase]) -> Job:

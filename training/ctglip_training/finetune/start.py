@@ -6,6 +6,7 @@ Guard: test_finetune_train.py.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +24,8 @@ from CTGLIPLib.tumor_config import TumorConfig
 from CTGLIPLib.tumor_model import TumorSegmenter, take_backbone
 
 T = TypeVar("T")
+NAME = re.compile(r"[A-Za-z0-9][\w.+-]*")
+"""Names are folders of the results."""
 SCRATCH = "scratch"
 
 
@@ -133,6 +136,9 @@ def _read_start(text: str) -> Start:
     folder = Path(place).expanduser()
     if text == SCRATCH:
         return Start(SCRATCH, SCRATCH)
+    if source and (not NAME.fullmatch(name) or name == "cache"):
+        msg = f"An initialisation's name is a folder of --out: letters, digits and . _ + - (not cache), got {name!r}."
+        raise ConfigError(msg)
     if name and place and kind == "run":
         config = read_run_config(folder)
         network = GroundedEncoder(config.model, config.preprocess)

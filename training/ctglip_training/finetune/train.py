@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,13 +25,14 @@ from ctglip_training.finetune.schedule import make_optimiser, prepare_step
 from ctglip_training.finetune.start import Start, new_network
 from ctglip_training.finetune.state import load_state, save_state
 from ctglip_training.metrics_log import MetricsLog
-from CTGLIPLib.errors import CTGLIPError
+from CTGLIPLib.errors import ConfigError, CTGLIPError
 from CTGLIPLib.files import write_whole_text
 from CTGLIPLib.tumor_config import TumorConfig
 from CTGLIPLib.tumor_model import TumorSegmenter
 
 logger = logging.getLogger(__name__)
 BROKEN_BATCH = "broken_batch.json"
+SIDE = re.compile(r"(?<![a-z])(left|right)(?![a-z])", re.IGNORECASE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,10 +73,12 @@ def finetune(job: Job) -> TumorSegmenter:
 
     Raises:
         CheckpointError: if the folder holds another run.
-        ConfigError: if the pretrained encoder does not fit, or crops have a size that it cannot take.
+        ConfigError: if the pretrained encoder does not fit, crops have a size that it cannot take, or classes with a
+            side would be mirrored.
         InputError: if a prepared case is broken.
-        CTGLIPError: if a loss is not finite; the batch's cases are listed in `broken_batch.json`.
+        CTGLIPError: if a loss or gradient is not finite; the batch's cases are listed in `broken_batch.json`.
     """
+    _require_sides_kept(job)
     torch.set_flush_denormal(True)
     schedule = job.config.schedule
     network = new_network(job.tumor, job.start, job.config.patch.seed).to(job.device).train()
@@ -97,6 +101,17 @@ def finetune(job: Job) -> TumorSegmenter:
             if step % job.config.save_every == 0 or step == schedule.steps:
                 save_state(job.out, identity, step, network, optimiser)
     return network.eval()
+
+
+def _require_sides_kept(job: Job) -> None:
+    """Refuse to mirror patients whose classes have a side: a mirrored left kidney is a right one."""
+    sided = [name for name in job.tumor.classes if SIDE.search(name)]
+    if sided and job.config.augment.mirror:
+        msg = (
+            f"The classes {', '.join(sided)} have a side, and augment.mirror would teach the wrong one. "
+            "Set mirror = false under [augment]."
+        )
+        raise ConfigError(msg)
 
 
 def _batches(job: Job, step: int) -> DataLoader[Patch]:
@@ -125,6 +140,8 @@ def _step(job: Job, network: TumorSegmenter, optimiser: Optimizer, batch: Patch,
     total.backward()
     weights = [weight for weight in network.parameters() if weight.grad is not None]
     gradient = torch.nn.utils.clip_grad_norm_(weights, schedule.clip_norm)
+    if not torch.isfinite(gradient):
+        _stop(job, batch, step, {**losses, "gradient_norm": gradient})
     before = [weight.detach().clone() for weight in weights]
     optimiser.step()
     update = torch.stack([(w.detach() - b).norm() for w, b in zip(weights, before, strict=True)]).norm()
@@ -137,16 +154,16 @@ def _step(job: Job, network: TumorSegmenter, optimiser: Optimizer, batch: Patch,
     }
 
 
-def _stop(job: Job, batch: Patch, step: int, losses: dict[str, Tensor]) -> None:
-    """Save which crops broke the run, and end it; the last checkpoint stays."""
+def _stop(job: Job, batch: Patch, step: int, figures: dict[str, Tensor]) -> None:
+    """Save which crops broke the run, and end it before its weights change; the last checkpoint stays."""
     numbers = [step * job.config.patch.batch + n for n in range(job.config.patch.batch)]
     which = cast("Tensor", batch["case"]).tolist()
     facts = {"step": step, "crops": numbers, "cases": [job.cases[n].id for n in which]}
     path = job.out / BROKEN_BATCH
     write_whole_text(path, json.dumps(facts, indent=1) + "\n")
-    shown = ", ".join(f"{name} {float(value.detach()):g}" for name, value in losses.items())
+    shown = ", ".join(f"{name} {float(value.detach()):g}" for name, value in figures.items())
     msg = (
-        f"Step {step} has a loss that is not finite ({shown}). Its crops are listed in {path}. Look at their CTs, or "
+        f"Step {step} has a loss or gradient that is not finite ({shown}). Its crops are listed in {path}. Look at their CTs, or "
         "lower schedule.lr; the last checkpoint is kept."
     )
     raise CTGLIPError(msg)
