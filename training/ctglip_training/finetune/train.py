@@ -163,7 +163,7 @@ def _stop(job: Job, batch: Patch, step: int, figures: dict[str, Tensor]) -> None
     write_whole_text(path, json.dumps(facts, indent=1) + "\n")
     shown = ", ".join(f"{name} {float(value.detach()):g}" for name, value in figures.items())
     msg = (
-        f"Step {step} has a loss or gradient that is not finite ({shown}). Its crops are listed in {path}. Look at their CTs, or "
-        "lower schedule.lr; the last checkpoint is kept."
+        f"Step {step} has a loss or gradient that is not finite ({shown}). Its crops are listed in {path}. "
+        "Look at their CTs, or lower schedule.lr; the last checkpoint is kept."
     )
     raise CTGLIPError(msg)
