@@ -355,6 +355,7 @@ def test_a_stopped_command_leaves_no_claim_no_process_and_no_half_file(package, 
     running = subprocess.Popen(
         [*command, "--manifest", str(tmp_path / "m.csv"), "--out", str(tmp_path / "masks")],
         env=environment, cwd=training.parent, stderr=subprocess.PIPE, start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a test run in the background ignores it
     )  # fmt: skip
     try:
         end = time.monotonic() + 60

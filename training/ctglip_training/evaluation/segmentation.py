@@ -162,7 +162,7 @@ def _surface(mask: np.ndarray) -> np.ndarray:
     """The mask's voxels that touch the outside by a face."""
     surface = np.zeros_like(mask)
     wide = _box(mask, margin=1)
-    surface[wide] = mask[wide] & ~binary_erosion(mask[wide])
+    surface[wide] = mask[wide] & np.logical_not(binary_erosion(mask[wide]))
     return surface
 
 
