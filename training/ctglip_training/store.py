@@ -1,38 +1,25 @@
 """The store: prepared studies on disk, a folder each, of which a crop reads only its own chunks.
 
 STORE/SUBJECT/STUDY/ holds `ct.b2nd` (int16 HU, shape (i, j, k)), `organs.b2nd` (uint8 or uint16, shape
-(layer, i, j, k)) and `study.json` (see study_file). The arrays are blosc2's, in chunks of 64 voxels an axis made of
-blocks of 16, zstd after bit shuffle: measured by Testing/Benchmarks/bench_store.py.
+(layer, i, j, k)) and `study.json` (see study_file). The arrays are packed by packed.py.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-import blosc2
 import numpy as np
 
+from ctglip_training.packed import open_packed, pack, whole_folder
 from ctglip_training.simulate.patient import Patient
 from ctglip_training.study_file import STUDY_FILE, StoredStudy, broken_study, read_study, study_facts
-from CTGLIPLib.errors import InputError, OutputError
+from CTGLIPLib.errors import InputError
 from CTGLIPLib.volume import Segmentation, Volume
 
 CT_FILE, ORGANS_FILE = "ct.b2nd", "organs.b2nd"
-CHUNK_VOXELS, BLOCK_VOXELS = 64, 16
-PACKING = {
-    "codec": blosc2.Codec.ZSTD,
-    "clevel": 5,
-    "filters": [blosc2.Filter.BITSHUFFLE],
-    "nthreads": 1,
-}
 Box = tuple[slice, slice, slice]
 
 
@@ -67,9 +54,9 @@ def write_patient(patient: Patient, path: Path) -> None:
     hu = np.clip(np.rint(patient.volume.array), -32768, 32767).astype(np.int16)
     layers = patient.segmentation.layers.astype(np.uint8 if len(patient.segmentation.names) < 256 else np.uint16)
     facts = study_facts(patient)
-    with _whole_folder(path) as temporary:
-        _pack(hu, temporary / CT_FILE)
-        _pack(layers, temporary / ORGANS_FILE)
+    with whole_folder(path) as temporary:
+        pack(hu, temporary / CT_FILE)
+        pack(layers, temporary / ORGANS_FILE)
         text = json.dumps(facts, ensure_ascii=False, allow_nan=False)
         (temporary / STUDY_FILE).write_text(text, encoding="utf-8")
 
@@ -94,7 +81,7 @@ def read_crop(path: Path, study: StoredStudy, box: Box) -> tuple[np.ndarray, np.
         InputError: if the folder is missing or broken.
     """
     try:
-        ct, organs = _open(path / CT_FILE), _open(path / ORGANS_FILE)
+        ct, organs = open_packed(path / CT_FILE), open_packed(path / ORGANS_FILE)
         if ct.shape != study.grid.shape_ijk or organs.shape[1:] != study.grid.shape_ijk:
             raise ValueError(f"arrays {ct.shape} and {organs.shape}, not {study.grid.shape_ijk}")  # noqa: EM102, TRY301
         return np.asarray(ct[box]), np.asarray(organs[(slice(None), *box)])
@@ -118,35 +105,3 @@ def list_pool(folder: Path) -> tuple[PoolEntry, ...]:
         )
         raise InputError(msg)
     return tuple(PoolEntry(path, path.parent.name) for path in studies)
-
-
-def _pack(array: np.ndarray, path: Path) -> None:
-    lead = array.ndim - 3
-    chunks = (1,) * lead + tuple(min(CHUNK_VOXELS, n) for n in array.shape[lead:])
-    blocks = (1,) * lead + tuple(min(BLOCK_VOXELS, n) for n in array.shape[lead:])
-    packed: Any = np.ascontiguousarray(array)  # blosc2's own types know no numpy array
-    blosc2.asarray(packed, urlpath=str(path), mode="w", chunks=chunks, blocks=blocks, cparams=PACKING)
-
-
-def _open(path: Path) -> Any:  # noqa: ANN401 - blosc2 is untyped
-    return blosc2.open(str(path), mode="r", dparams={"nthreads": 1})
-
-
-@contextmanager
-def _whole_folder(path: Path) -> Iterator[Path]:
-    """A temporary folder beside `path` that becomes `path` only when the block succeeds."""
-    temporary = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name[:40]}-", dir=path.parent))
-        yield temporary
-        temporary.chmod(0o755)
-        if path.exists():
-            shutil.rmtree(path)
-        temporary.replace(path)
-    except (OSError, RuntimeError) as error:  # blosc2 tells of a full disk by RuntimeError
-        msg = f"Could not write {path}: {error}. Free space or choose a folder that you may write to."
-        raise OutputError(msg) from error
-    finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)

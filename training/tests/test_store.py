@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from training_phantom import CYST, FAT, phantom, stored
 
-from ctglip_training import store
+from ctglip_training import packed
 from ctglip_training.simulate.patient import Origin, Patient
 from ctglip_training.statements import Statement, StudyText
 from ctglip_training.store import list_pool, read_crop, read_patient, write_patient
@@ -105,7 +105,7 @@ def test_a_study_that_cannot_be_written_leaves_nothing(tmp_path, monkeypatch):
     def full(*_args, **_kwargs):
         raise RuntimeError("no space left on device")
 
-    monkeypatch.setattr(store.blosc2, "asarray", full)
+    monkeypatch.setattr(packed.blosc2, "asarray", full)
     with pytest.raises(OutputError, match=r"Could not write .*a/0: no space left.*Free space"):
         write_patient(phantom(1), tmp_path / "a" / "0")
     assert list((tmp_path / "a").iterdir()) == []

@@ -10,20 +10,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import blosc2
 import numpy as np
 
 from ctglip_training.data.study import Study
 from ctglip_training.data.volumes import read_study_volume
 from ctglip_training.finetune.cases import CaseSet
-from CTGLIPLib.errors import InputError, OutputError
+from ctglip_training.packed import open_packed, pack, whole_folder
+from CTGLIPLib.errors import InputError
 from CTGLIPLib.geometry import Grid, canonical_grid, grid_at_spacing
 from CTGLIPLib.organ_geometry import body_centre_ras_mm
 from CTGLIPLib.progress import ProgressCallback, report
@@ -32,7 +30,6 @@ from CTGLIPLib.segmentation_io import require_overlap
 from CTGLIPLib.volume import Volume
 
 VERSION = 1
-CHUNK = 32
 MOST_PLACES = 10_000
 OUTSIDE = 255
 """The label of voxels outside the scan: no loss looks at them."""
@@ -126,34 +123,18 @@ def _prepared(cases: CaseSet, study: Study, spacing_mm: float) -> tuple[Volume, 
 
 
 def _write(place: Path, study: Study, volume: Volume, labels: np.ndarray) -> None:
-    """The case's folder, renamed into place when it is whole."""
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{place.name}-", dir=place.parent))
-    except OSError as error:
-        msg = f"Could not write the cache {place.parent}: {error}. Free space or choose another --out."
-        raise OutputError(msg) from error
-    try:
-        chunks = tuple(min(CHUNK, n) for n in labels.shape)
-        hu = np.clip(np.rint(volume.array), -32768, 32767).astype(np.int16)
-        for name, array in (("hu", hu), ("labels", labels)):
-            stored: Any = np.ascontiguousarray(array)
-            blosc2.asarray(stored, urlpath=str(temporary / f"{name}.b2nd"), chunks=chunks)
+    """The case's folder, whole or not at all."""
+    facts = {
+        "case": study.id,
+        "shape": volume.grid.shape_ijk,
+        "affine": volume.grid.affine.tolist(),
+        "body_centre_ras_mm": body_centre_ras_mm(volume).tolist(),
+    }
+    with whole_folder(place) as temporary:
+        pack(np.clip(np.rint(volume.array), -32768, 32767).astype(np.int16), temporary / "hu.b2nd")
+        pack(labels, temporary / "labels.b2nd")
         np.savez(temporary / "places.npz", allow_pickle=False, **_places(labels))
-        facts = {
-            "case": study.id,
-            "shape": volume.grid.shape_ijk,
-            "affine": volume.grid.affine.tolist(),
-            "body_centre_ras_mm": body_centre_ras_mm(volume).tolist(),
-        }
         (temporary / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
-        shutil.rmtree(place, ignore_errors=True)
-        temporary.replace(place)
-    except (OSError, RuntimeError) as error:
-        msg = f"Could not write the cache {place}: {error}. Free space or choose another --out."
-        raise OutputError(msg) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _places(labels: np.ndarray) -> dict[str, np.ndarray]:
@@ -189,7 +170,7 @@ def _key(cases: CaseSet, study: Study, spacing_mm: float) -> str:
 
 def _open(path: Path) -> Any:  # noqa: ANN401 - blosc2 is not typed
     try:
-        return blosc2.open(str(path), mode="r")
+        return open_packed(path)
     except (OSError, RuntimeError) as error:
         msg = f"The prepared case {path.parent} is broken: {error}. Delete that folder and start again."
         raise InputError(msg) from error
