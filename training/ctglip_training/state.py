@@ -10,7 +10,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -47,18 +47,22 @@ def save_state(folder: Path, config: TrainConfig, step: int, model: GroundedEnco
     if not is_first_process():
         return
     for name in (CHECKPOINT, STAGE_1) if step == config.optim.segmentation_steps else (CHECKPOINT,):
-        with whole_file(folder / name) as temporary, temporary.open("wb") as file:
-            _save(state, file)
+        write_checkpoint(state, folder / name)
 
 
-def _save(state: Mapping[str, object], file: BinaryIO) -> None:
-    """Write a state; a full disk is an OSError, which torch hides behind an error of its own."""
-    try:
-        torch.save(state, file)
-    except RuntimeError as error:
-        if isinstance(error.__context__, OSError):
-            raise error.__context__ from error
-        raise
+def write_checkpoint(state: Mapping[str, object], path: Path) -> None:
+    """Write a state, whole or not at all.
+
+    Raises:
+        OutputError: if it cannot be written, also where torch hides a full disk behind an error of its own.
+    """
+    with whole_file(path) as temporary, temporary.open("wb") as file:
+        try:
+            torch.save(state, file)
+        except RuntimeError as error:
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from error
+            raise
 
 
 def load_state(folder: Path, config: TrainConfig, model: GroundedEncoder, optimiser: Optimizer) -> int:
@@ -115,7 +119,7 @@ def read_run_config(folder: Path) -> TrainConfig:
         CheckpointError: if the folder holds no run.
     """
     try:
-        state = torch.load(folder / CHECKPOINT, weights_only=True, map_location="cpu")
+        state = torch.load(folder / CHECKPOINT, weights_only=True, map_location="cpu", mmap=True)
         return from_dict(TrainConfig, state["config"], where=str(folder))
     except Exception as error:  # noqa: BLE001 - torch raises many kinds for a broken file
         msg = f"Expected a training run with {CHECKPOINT} in {folder}: {error}."

@@ -14,7 +14,7 @@ from ctglip_training.finetune import train
 from ctglip_training.finetune.cache import OUTSIDE
 from ctglip_training.finetune.config import FinetuneConfig, PatchConfig, ScheduleConfig, read_finetune_config
 from ctglip_training.finetune.losses import SMOOTH, dice_loss, level_weights, supervised_losses
-from ctglip_training.finetune.schedule import learning_rate, make_optimiser, prepare_step
+from ctglip_training.finetune.schedule import freeze_encoder, learning_rate
 from ctglip_training.finetune.start import new_network, read_starts, resolved
 from ctglip_training.finetune.train import BROKEN_BATCH, Job, finetune
 from CTGLIPLib.errors import CheckpointError, ConfigError, CTGLIPError
@@ -106,8 +106,7 @@ def test_the_encoder_is_frozen_first_and_everything_learns_afterwards(backbone: 
     schedule = ScheduleConfig(optimiser="radam", lr=1e-3, steps=4, frozen_encoder_steps=2)
     torch.manual_seed(0)
     network = TumorSegmenter(TumorConfig(backbone=backbone))
-    optimiser = make_optimiser(network, schedule)
-    prepare_step(network, optimiser, schedule, 1)
+    freeze_encoder(network, schedule, 1)
     names = {name for name, weight in network.named_parameters() if not weight.requires_grad}
     encoder = {n for n, _ in network.named_parameters() if n.split(".")[1] in {"encoder", "stem", "embeddings"}}
     assert names == encoder
@@ -116,7 +115,7 @@ def test_the_encoder_is_frozen_first_and_everything_learns_afterwards(backbone: 
         losses = supervised_losses(network(torch.rand(1, 1, size, size, size)), torch.ones(1, 32, 32, 32).long())
         torch.stack(list(losses.values())).sum().backward()
         assert all(weight.grad is None for name, weight in network.named_parameters() if name in encoder)
-    prepare_step(network, optimiser, schedule, 2)
+    freeze_encoder(network, schedule, 2)
     assert all(weight.requires_grad for weight in network.parameters())
 
 

@@ -28,13 +28,9 @@ def learning_rate(schedule: ScheduleConfig, step: int) -> float:
     return schedule.lr * (1 - step / schedule.steps) ** schedule.power
 
 
-def prepare_step(network: TumorSegmenter, optimiser: Optimizer, schedule: ScheduleConfig, step: int) -> float:
-    """Set the learning rate of a step and whether the encoder learns in it; the rate comes back."""
+def freeze_encoder(network: TumorSegmenter, schedule: ScheduleConfig, step: int) -> None:
+    """Set whether the encoder learns in a step."""
     learns = step >= schedule.frozen_encoder_steps
     for name, weight in network.backbone.named_parameters():
         if name.startswith(ENCODER_PARTS):
             weight.requires_grad_(learns)
-    lr = learning_rate(schedule, step)
-    for group in optimiser.param_groups:
-        group["lr"] = lr
-    return lr

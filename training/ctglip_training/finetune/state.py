@@ -11,25 +11,26 @@ from pathlib import Path
 import torch
 from torch.optim import Optimizer
 
+from ctglip_training.state import CHECKPOINT, write_checkpoint
 from CTGLIPLib.errors import CheckpointError
-from CTGLIPLib.files import whole_file
 from CTGLIPLib.tumor_model import TumorSegmenter
-
-CHECKPOINT = "checkpoint.pt"
 
 
 def save_state(
     folder: Path, identity: Mapping[str, object], step: int, network: TumorSegmenter, optimiser: Optimizer
 ) -> None:
-    """Write the run's state after `step` steps, with everything that it depends on."""
+    """Write the run's state after `step` steps, with everything that it depends on.
+
+    Raises:
+        OutputError: if it cannot be written; the last checkpoint is then as it was.
+    """
     state = {
         "identity": dict(identity),
         "step": step,
         "network": network.state_dict(),
         "optimiser": optimiser.state_dict(),
     }
-    with whole_file(folder / CHECKPOINT) as temporary:
-        torch.save(state, temporary)
+    write_checkpoint(state, folder / CHECKPOINT)
 
 
 def load_state(folder: Path, identity: Mapping[str, object], network: TumorSegmenter, optimiser: Optimizer) -> int:

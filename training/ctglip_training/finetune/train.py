@@ -10,21 +10,23 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import NoReturn, cast
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
+from ctglip_training.distributed import ALONE
 from ctglip_training.finetune.cache import CachedCase
 from ctglip_training.finetune.config import FinetuneConfig
 from ctglip_training.finetune.losses import supervised_losses
 from ctglip_training.finetune.patches import Patch, Patches
-from ctglip_training.finetune.schedule import make_optimiser, prepare_step
+from ctglip_training.finetune.schedule import freeze_encoder, learning_rate, make_optimiser
 from ctglip_training.finetune.start import Start, new_network
 from ctglip_training.finetune.state import load_state, save_state
 from ctglip_training.metrics_log import MetricsLog
+from ctglip_training.optimise import NotFiniteError, update
 from CTGLIPLib.errors import ConfigError, CTGLIPError
 from CTGLIPLib.files import write_whole_text
 from CTGLIPLib.tumor_config import TumorConfig
@@ -90,8 +92,12 @@ def finetune(job: Job) -> TumorSegmenter:
     started = time.monotonic()
     with MetricsLog(job.out, step) as log:
         for batch in _batches(job, step):
-            lr = prepare_step(network, optimiser, schedule, step)
-            figures = _step(job, network, optimiser, batch, step)
+            freeze_encoder(network, schedule, step)
+            lr = learning_rate(schedule, step)
+            try:
+                figures = _step(job, network, optimiser, batch, lr)
+            except NotFiniteError as error:
+                _stop(job, batch, step, error)
             step += 1
             seconds = time.monotonic() - started
             seen = step * job.config.patch.batch
@@ -127,7 +133,7 @@ def _batches(job: Job, step: int) -> DataLoader[Patch]:
     )
 
 
-def _step(job: Job, network: TumorSegmenter, optimiser: Optimizer, batch: Patch, step: int) -> dict[str, float]:
+def _step(job: Job, network: TumorSegmenter, optimiser: Optimizer, batch: Patch, lr: float) -> dict[str, float]:
     schedule = job.config.schedule
     image, labels = batch["image"].to(job.device), batch["labels"].to(job.device)
     with torch.autocast(torch.device(job.device).type, torch.bfloat16, enabled=schedule.bf16):
@@ -135,35 +141,26 @@ def _step(job: Job, network: TumorSegmenter, optimiser: Optimizer, batch: Patch,
     losses = supervised_losses(logits if schedule.deep_supervision else logits[:1], labels)
     total = torch.stack(list(losses.values())).sum()
     if not torch.isfinite(total):
-        _stop(job, batch, step, losses)
+        raise NotFiniteError(", ".join(f"{name} {float(value.detach()):g}" for name, value in losses.items()))
     optimiser.zero_grad(set_to_none=True)
     total.backward()
-    weights = [weight for weight in network.parameters() if weight.grad is not None]
-    gradient = torch.nn.utils.clip_grad_norm_(weights, schedule.clip_norm)
-    if not torch.isfinite(gradient):
-        _stop(job, batch, step, {**losses, "gradient_norm": gradient})
-    before = [weight.detach().clone() for weight in weights]
-    optimiser.step()
-    update = torch.stack([(w.detach() - b).norm() for w, b in zip(weights, before, strict=True)]).norm()
+    norms = update(optimiser, lr, schedule.clip_norm, ALONE)
     return {
         "loss": float(total.detach()),
         **{name: float(value.detach()) for name, value in losses.items()},
-        "gradient_norm": float(gradient),
-        "update_norm": float(update),
-        "parameter_norm": float(torch.stack([weight.detach().norm() for weight in weights]).norm()),
+        **norms,
     }
 
 
-def _stop(job: Job, batch: Patch, step: int, figures: dict[str, Tensor]) -> None:
+def _stop(job: Job, batch: Patch, step: int, reason: NotFiniteError) -> NoReturn:
     """Save which crops broke the run, and end it before its weights change; the last checkpoint stays."""
     numbers = [step * job.config.patch.batch + n for n in range(job.config.patch.batch)]
     which = cast("Tensor", batch["case"]).tolist()
     facts = {"step": step, "crops": numbers, "cases": [job.cases[n].id for n in which]}
     path = job.out / BROKEN_BATCH
     write_whole_text(path, json.dumps(facts, indent=1) + "\n")
-    shown = ", ".join(f"{name} {float(value.detach()):g}" for name, value in figures.items())
     msg = (
-        f"Step {step} has a loss or gradient that is not finite ({shown}). Its crops are listed in {path}. "
+        f"Step {step} has a loss or gradient that is not finite ({reason}). Its crops are listed in {path}. "
         "Look at their CTs, or lower schedule.lr; the last checkpoint is kept."
     )
-    raise CTGLIPError(msg)
+    raise CTGLIPError(msg) from reason
