@@ -13,7 +13,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from textwrap import wrap
@@ -71,11 +71,16 @@ def to_csv(result: Result) -> str:
         "segmentation": result.segmentation.source,
         "notice": NOTICE,
     }
+    return csv_text(columns, [shared | row for row in rows])
+
+
+def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> str:
+    """A header line and the rows, their cells as `csv_cell` writes them."""
     text = io.StringIO()
     writer: csv.DictWriter[str] = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     for row in rows:
-        writer.writerow({key: csv_cell(value) for key, value in (shared | row).items()})
+        writer.writerow({key: csv_cell(value) for key, value in row.items()})
     return text.getvalue()
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +9,7 @@ from pathlib import Path
 from CTGLIPLib.errors import DependencyError
 from CTGLIPLib.files import whole_files, write_whole_text
 from CTGLIPLib.progress import ProgressCallback, report
-from CTGLIPLib.result_files import columns, csv_cell, to_json
+from CTGLIPLib.result_files import columns, csv_text, to_json
 from CTGLIPLib.results import NOTICE
 from CTGLIPLib.segmentation_io import write_segmentation
 from CTGLIPLib.tumor_checkpoint import TumorFolder
@@ -58,12 +56,7 @@ def to_csv(result: TumorResult) -> str:
         "model_sha256": result.model.sha256,
         "notice": NOTICE,
     }
-    text = io.StringIO()
-    writer: csv.DictWriter[str] = csv.DictWriter(text, CSV_COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    for row in result.tumors:
-        writer.writerow({key: csv_cell(value) for key, value in (shared | _cells(row)).items()})
-    return text.getvalue()
+    return csv_text(CSV_COLUMNS, [shared | _cells(row) for row in result.tumors])
 
 
 def to_table(result: TumorResult) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from CTGLIPLib.config import ModelConfig, PreprocessConfig, TextConfig, from_dict
 from CTGLIPLib.errors import ConfigError
@@ -260,9 +260,22 @@ def read_config(path: Path) -> TrainConfig:
     Raises:
         ConfigError: if the file is missing, no TOML, or has unknown keys or values.
     """
+    return from_dict(TrainConfig, read_toml(path, "a training run", "default.toml"), where=path.name)
+
+
+def read_toml(path: Path, what: str, example: str) -> dict[str, Any]:
+    """The values of a TOML file.
+
+    Args:
+        path: the file.
+        what: what it should hold, in words.
+        example: a file of training/configs that does.
+
+    Raises:
+        ConfigError: if the file is missing or no TOML.
+    """
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:  # no TOML, or no UTF-8
-        msg = f"Expected a TOML file with a training run at {path}: {error}. See training/configs for examples."
+        msg = f"Expected a TOML file with {what} at {path}: {error}. See training/configs/{example}."
         raise ConfigError(msg) from error
-    return from_dict(TrainConfig, values, where=path.name)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ctglip_training.config import TrainConfig, tomllib
+from ctglip_training.config import TrainConfig, read_toml
 from CTGLIPLib.config import from_dict
 from CTGLIPLib.errors import ConfigError
 
@@ -65,11 +65,7 @@ def read_ladder(path: Path) -> Ladder:
     Raises:
         ConfigError: if the file is missing, no TOML, has no rows, rows of one name, or unknown keys or values.
     """
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:  # no TOML, or no UTF-8
-        msg = f"Expected a TOML file with a ladder at {path}: {error}. See training/configs/ladder.toml."
-        raise ConfigError(msg) from error
+    values = read_toml(path, "a ladder", "ladder.toml")
     rows, head = values.pop(ROW, []), values.pop(HEAD, {})
     if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
         msg = f"Expected [[row]] tables in {path}, got none. See training/configs/ladder.toml."

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from ctglip_training.config import tomllib
+from ctglip_training.config import read_toml
 from CTGLIPLib.config import PreprocessConfig, from_dict
 from CTGLIPLib.errors import ConfigError
 
@@ -162,9 +162,4 @@ def read_finetune_config(path: Path) -> FinetuneConfig:
     Raises:
         ConfigError: if the file is missing, no TOML, or has unknown keys or values.
     """
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:  # no TOML, or no UTF-8
-        msg = f"Expected a TOML file with a fine-tuning at {path}: {error}. See training/configs/finetune.toml."
-        raise ConfigError(msg) from error
-    return from_dict(FinetuneConfig, values, where=path.name)
+    return from_dict(FinetuneConfig, read_toml(path, "a fine-tuning", "finetune.toml"), where=path.name)

@@ -20,7 +20,7 @@ from ctglip_training.finetune.augment import Augmentation, read_size
 from ctglip_training.finetune.cache import CachedCase
 from ctglip_training.finetune.config import FinetuneConfig
 from CTGLIPLib.geometry import Grid
-from CTGLIPLib.preprocess import input_channels
+from CTGLIPLib.preprocess import input_channels, windowed
 
 
 class Patch(TypedDict):
@@ -64,8 +64,7 @@ class Patches(Dataset[Patch]):
         size = choices.patch_voxels
         wide = read_size(self._config.augment, size)
         hu, labels = case.crop([s - (wide - size) // 2 for s in start], wide)
-        low, high = self._config.preprocess.window_hu
-        image = torch.from_numpy(np.clip((hu - low) / (high - low), 0, 1).astype(np.float32))[None]
+        image = torch.from_numpy(windowed(hu, self._config.preprocess))[None]
         image, moved, mirrored = self._augmentation.moved(image, torch.from_numpy(labels)[None].float(), size, rng)
         image = self._augmentation.coloured(image, rng)
         channels = with_position(image[0].numpy(), case, start, mirrored, self._config.coordinates)
