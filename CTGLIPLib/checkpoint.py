@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 
@@ -38,8 +38,8 @@ PICKLES = frozenset({".pt", ".pth", ".ckpt", ".bin", ".pkl"})
 
 
 @dataclass(frozen=True)
-class ModelFolder:
-    """A checked model folder, weights not loaded.
+class CheckedFolder(Generic[C]):
+    """A checked folder of a model, weights not loaded.
 
     Attributes:
         folder: where it lies.
@@ -48,13 +48,18 @@ class ModelFolder:
     """
 
     folder: Path
-    config: Config
+    config: C
     sha256: str
 
     @property
     def card(self) -> str:
         """The model card, or an empty text."""
-        return read_card(self.folder)
+        path = self.folder / CARD
+        return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+
+
+class ModelFolder(CheckedFolder[Config]):
+    """The folder of a model that answers questions."""
 
 
 def open_model_folder(folder: Path) -> ModelFolder:
@@ -135,12 +140,6 @@ def write_manifest(folder: Path, kind: str, config: object) -> None:
     }
     with whole_file(folder / CONFIG) as temporary:
         temporary.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-
-
-def read_card(folder: Path) -> str:
-    """The card of a model folder, or an empty text."""
-    path = folder / CARD
-    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
 
 
 def folder_kind(folder: Path) -> str:

@@ -2,35 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from CTGLIPLib.checkpoint import TUMOR, load_weights, read_card, read_folder, write_folder
+from CTGLIPLib.checkpoint import TUMOR, CheckedFolder, load_weights, read_folder, write_folder
 from CTGLIPLib.tumor_config import TumorConfig
 
 if TYPE_CHECKING:
     from CTGLIPLib.tumor_model import TumorSegmenter
 
 
-@dataclass(frozen=True)
-class TumorFolder:
-    """A checked folder of a tumour model, weights not loaded.
-
-    Attributes:
-        folder: where it lies.
-        config: its configuration.
-        sha256: hash of weights and configuration, the model's identity.
-    """
-
-    folder: Path
-    config: TumorConfig
-    sha256: str
-
-    @property
-    def card(self) -> str:
-        """The model card, or an empty text."""
-        return read_card(self.folder)
+class TumorFolder(CheckedFolder[TumorConfig]):
+    """The folder of a tumour model."""
 
 
 def open_tumor_model(folder: Path) -> TumorFolder:
