@@ -24,6 +24,7 @@ from CTGLIPLib.label_values import EMPTY_MAP, used_ids, whole_labels
 from CTGLIPLib.mask_folder import read_mask_folder
 from CTGLIPLib.nifti_names import names_in_nifti
 from CTGLIPLib.organs import find_organ, readable_name
+from CTGLIPLib.resample import parallel_axes
 from CTGLIPLib.segmentation_names import (
     READABLE_VERSIONS,
     Vocabulary,
@@ -36,7 +37,6 @@ from CTGLIPLib.slicer_segments import SIDE_CODES, segment_colour, segments_in
 from CTGLIPLib.volume import Segmentation
 
 SMALLEST_OVERLAP = 0.5
-NO_DRIFT_VOXELS = 1e-3
 NAME_LIST_VERSION = 1
 
 
@@ -94,10 +94,11 @@ def resample_segmentation(segmentation: Segmentation, grid: Grid) -> Segmentatio
     if same_grid(segmentation.grid, grid):
         return segmentation
     to_source = np.linalg.inv(segmentation.grid.affine) @ grid.affine
+    along = parallel_axes(to_source, grid)
     layers = np.empty((len(segmentation.layers), *grid.shape_ijk), np.uint16)
     for source, target in zip(segmentation.layers, layers, strict=True):
-        if _is_axis_aligned(to_source, grid):
-            _gather(source, to_source, target)
+        if along:
+            _gather(source, to_source, target, along)
         else:
             ndimage.affine_transform(source, to_source, output=target, order=0, mode="grid-constant", cval=0)
     return replace(segmentation, layers=layers, grid=grid)
@@ -136,17 +137,8 @@ def write_segmentation(segmentation: Segmentation, path: Path, compress: bool = 
     return beside, path
 
 
-def _is_axis_aligned(to_source: np.ndarray, grid: Grid) -> bool:
-    """Whether each axis of `grid` stays within 0.001 voxel of one source axis over its whole length."""
-    drift = np.abs(to_source[:3, :3]) * np.array(grid.shape_ijk)
-    along = drift.argmax(axis=0)
-    drift[along, range(3)] = 0
-    return len(set(along.tolist())) == 3 and bool(drift.max() < NO_DRIFT_VOXELS)
-
-
-def _gather(source: np.ndarray, to_source: np.ndarray, target: np.ndarray) -> None:
+def _gather(source: np.ndarray, to_source: np.ndarray, target: np.ndarray, along: tuple[int, int, int]) -> None:
     """Fill `target` with the nearest voxels of `source`, axis by axis, 0 outside."""
-    along = np.abs(to_source[:3, :3]).argmax(axis=0)
     turned = source.transpose(along)
     indices, places = [], []
     for axis, source_axis in enumerate(along):
