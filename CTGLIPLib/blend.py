@@ -14,6 +14,9 @@ from CTGLIPLib.encode import autocast, stoppable
 from CTGLIPLib.progress import ProgressCallback, report
 from CTGLIPLib.windows import Box, WindowPlan
 
+LEAST_WEIGHT = 1e-20
+"""Far below any window's share of a voxel; divides the zeros of voxels that no window holds."""
+
 
 def blended_slabs(
     network: nn.Module,
@@ -25,7 +28,8 @@ def blended_slabs(
 ) -> Iterator[tuple[slice, Tensor]]:
     """The third axis' range of each slab, and its channels (channel, i, j, k) within `plan.covered` along i and j.
 
-    The slabs follow each other without a gap, from the first voxel of `plan.covered` to its last.
+    The slabs follow each other without a gap, from the first voxel of `plan.covered` to its last. Where windows were
+    left out the others' shares are brought back to 1.
 
     Args:
         network: whose layers ask `progress`; it tells the device.
@@ -50,12 +54,15 @@ def blended_slabs(
             with torch.inference_mode(), autocast(device), stoppable(network, progress, what, done, total):
                 channels = compute(window[None])[0].float()
             if not held.numel():
-                held = channels.new_zeros(len(channels), rows.stop - rows.start, columns.stop - columns.start, depth)
+                width = columns.stop - columns.start
+                held = channels.new_zeros(len(channels) + 1, rows.stop - rows.start, width, depth)
             weight = torch.from_numpy(plan.weight(box)).to(device)
-            held[:, _shifted(box[0], rows.start), _shifted(box[1], columns.start)] += channels * weight
+            place = held[:, _shifted(box[0], rows.start), _shifted(box[1], columns.start)]
+            place[:-1] += channels * weight
+            place[-1] += weight
             done += 1
         final = following - start
-        yield slice(start, following), held[..., :final]
+        yield slice(start, following), held[:-1, ..., :final] / held[-1:, ..., :final].clamp_min(LEAST_WEIGHT)
         held = torch.cat([held[..., final:], torch.zeros_like(held[..., :final])], dim=-1)
     report(progress, what, done, total)
 

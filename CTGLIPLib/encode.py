@@ -124,8 +124,7 @@ def stream_features(
         Cancelled: if `progress` asks to stop.
     """
     device = next(model.parameters()).device
-    occupied = np.asarray((prepared.segmentation.layers > 0).any(axis=0))
-    plan = plan_windows(occupied, config.patch_voxels, config.overlap)
+    plan = plan_windows(prepared.segmentation.layers, config.patch_voxels, config.overlap)
     for done, box in enumerate(plan.boxes):
         report(progress, ENCODING, done, len(plan.boxes))
         window = window_input(prepared, box, model.config.coordinates).to(device)

@@ -1,8 +1,16 @@
-"""Where the network looks: windows that together cover every organ voxel, and how their overlap is blended."""
+"""Where the network looks: windows that together cover every organ voxel, and how their overlap is blended.
+
+The windows lie on one lattice that starts at the scan's first voxel, as MONAI's sliding window does, and those that
+show no organ are left out. A lattice fitted to the organs would need fewer windows, but the networks normalise each
+window by itself, so other windows give other features (docs/benchmarks.md).
+Guard: test_windows.py (equal to MONAI's lattice).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
@@ -15,11 +23,12 @@ class WindowPlan:
 
     Attributes:
         boxes: the windows, each within the data; only windows that hold an organ voxel.
-        total_weight: float32, shape (i, j, k): sum of the windows' weights at each voxel (1 where no window is).
+        shares: for each axis, by a window's first index there: its share in the blended value at each index within it,
+            float64. The shares of all windows that hold an index sum to 1.
     """
 
     boxes: tuple[Box, ...]
-    total_weight: np.ndarray
+    shares: tuple[Mapping[int, np.ndarray], ...]
 
     @property
     def covered(self) -> Box:
@@ -29,8 +38,12 @@ class WindowPlan:
         return i, j, k
 
     def weight(self, box: Box) -> np.ndarray:
-        """Share of a window in the blended value at each of its voxels, float32, the window's shape."""
-        return blend_weight(_shape(box)) / self.total_weight[box]
+        """Share of a window in the blended value at each of its voxels, float32, the window's shape.
+
+        At an organ voxel the shares sum to 1, elsewhere to less where windows were left out.
+        """
+        i, j, k = (share[along.start] for share, along in zip(self.shares, box, strict=True))
+        return (i[:, None, None] * j[:, None] * k).astype(np.float32)
 
 
 def plan_windows(occupied: np.ndarray, patch_voxels: int, overlap: float) -> WindowPlan:
@@ -39,33 +52,17 @@ def plan_windows(occupied: np.ndarray, patch_voxels: int, overlap: float) -> Win
     Along an axis that is no longer than a window there is one window, cut to the data: nothing is padded with air.
 
     Args:
-        occupied: bool, shape (i, j, k): where an organ is.
+        occupied: shape (i, j, k) or (layer, i, j, k): not zero where an organ is.
         patch_voxels: largest edge of a window.
         overlap: share of a window that its neighbour covers too.
     """
-    starts = [_starts(_along(occupied, axis), patch_voxels, overlap) for axis in range(3)]
-    size = [min(n, patch_voxels) for n in occupied.shape]
+    shares = [_shares(length, patch_voxels, overlap) for length in occupied.shape[-3:]]
     boxes = []
-    total = np.zeros(occupied.shape, dtype=np.float32)
-    for i in starts[0]:
-        for j in starts[1]:
-            for k in starts[2]:
-                box = (slice(i, i + size[0]), slice(j, j + size[1]), slice(k, k + size[2]))
-                if occupied[box].any():
-                    boxes.append(box)
-                    total[box] += blend_weight(_shape(box))
-    total[total == 0] = 1.0
-    return WindowPlan(tuple(boxes), total)
-
-
-def blend_weight(shape_ijk: tuple[int, int, int]) -> np.ndarray:
-    """A Gaussian bump, 1 in the middle of a window and never below 0.001, float32, shape `shape_ijk`."""
-    bumps = []
-    for n in shape_ijk:
-        distance = (np.arange(n) - (n - 1) / 2) / max(n / 8, 1e-6)
-        bumps.append(np.exp(-0.5 * distance**2))
-    weight = bumps[0][:, None, None] * bumps[1][None, :, None] * bumps[2][None, None, :]
-    return np.maximum(weight, 1e-3).astype(np.float32)
+    for starts in product(*shares):
+        i, j, k = (slice(start, start + len(share[start])) for start, share in zip(starts, shares, strict=True))
+        if occupied[..., i, j, k].any():
+            boxes.append((i, j, k))
+    return WindowPlan(tuple(boxes), tuple(shares))
 
 
 def bounding_box(mask: np.ndarray) -> Box:
@@ -80,19 +77,20 @@ def _along(occupied: np.ndarray, axis: int) -> np.ndarray:
     return np.asarray(occupied.any(axis=tuple(a for a in range(3) if a != axis)))
 
 
-def _starts(occupied: np.ndarray, patch: int, overlap: float) -> list[int]:
-    """Evenly spread first indices of windows along an axis that cover its occupied stretch."""
-    length = len(occupied)
-    where = np.flatnonzero(occupied)
-    if length <= patch or len(where) == 0:
-        return [0]
-    low, high = int(where[0]), int(where[-1]) + 1
-    if high - low <= patch:
-        return [int(np.clip((low + high - patch) // 2, 0, length - patch))]
-    step = max(1, int(patch * (1 - overlap)))
-    count = int(np.ceil((high - low - patch) / step)) + 1
-    return sorted({int(round(s)) for s in np.linspace(low, high - patch, count)})
+def _shares(length: int, patch: int, overlap: float) -> dict[int, np.ndarray]:
+    """The windows along an axis by their first index, each with its share in the blended value, shape (index,)."""
+    size = min(length, patch)
+    step = max(1, int(size * (1 - overlap)))
+    count = -(-(length - size) // step) + 1
+    starts = [min(number * step, length - size) for number in range(count)]
+    bump = blend_bump(size)
+    total = np.zeros(length)
+    for start in starts:
+        total[start : start + size] += bump
+    return {start: bump / total[start : start + size] for start in starts}
 
 
-def _shape(box: Box) -> tuple[int, int, int]:
-    return (box[0].stop - box[0].start, box[1].stop - box[1].start, box[2].stop - box[2].start)
+def blend_bump(size: int) -> np.ndarray:
+    """A window's weight along an axis before it is shared: a Gaussian, 1 in the middle, float64, shape (size,)."""
+    distance = (np.arange(size) - (size - 1) / 2) / (size / 8)
+    return np.exp(-0.5 * distance**2)
