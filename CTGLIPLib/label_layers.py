@@ -44,8 +44,8 @@ def assemble(
     lookups = [np.zeros(int(layer.max()) + 1, np.uint16) for layer in raw]
     for organ, label in enumerate(labels, start=1):
         lookups[label.layer][label.value] = organ
-    layers = np.empty((len(raw), *grid.shape_ijk), np.uint16)
+    layers = np.empty((len(raw), *grid.shape_ijk[::-1]), np.uint16).transpose(0, 3, 2, 1)  # i fastest, as files have it
     for lookup, layer, target in zip(lookups, raw, layers, strict=True):
-        for labels_of_slab, slab in zip(np.ascontiguousarray(layer), target, strict=True):
-            np.take(lookup, labels_of_slab, out=slab, mode="clip")
+        for slab, labels_of_slab in zip(target.T, layer.T, strict=True):
+            slab[...] = lookup[labels_of_slab]
     return Segmentation(layers, grid, names, source, vocabulary)

