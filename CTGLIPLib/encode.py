@@ -138,17 +138,17 @@ def stream_features(
 def stoppable(
     model: nn.Module, progress: ProgressCallback | None, what: str, done: int, total: int
 ) -> Generator[None, None, None]:
-    """Within it the model asks `progress` before each of its layers whether to go on: a window may take seconds.
+    """Within it the model asks `progress` before each of its parts whether to go on: a window may take seconds.
 
     Raises:
         Cancelled: if `progress` asks to stop.
     """
 
-    def ask(_layer: nn.Module, _inputs: object) -> None:
+    def ask(_part: nn.Module, _inputs: object) -> None:
         report(progress, what, done, total)
 
-    layers = [] if progress is None else [layer for layer in model.modules() if not any(layer.children())]
-    hooks = [layer.register_forward_pre_hook(ask) for layer in layers]
+    parts = [] if progress is None else model.modules()
+    hooks = [part.register_forward_pre_hook(ask) for part in parts]
     try:
         yield
     finally:
