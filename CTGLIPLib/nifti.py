@@ -15,7 +15,6 @@ import gzip
 import math
 import re
 import struct
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,12 +25,15 @@ import numpy as np
 
 from CTGLIPLib.errors import GeometryError, InputError
 from CTGLIPLib.geometry import Grid
+from CTGLIPLib.gunzip import CORRUPT, open_gzip
 
 DTYPES = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4", 1024: "i8", 1280: "u8"}
 COLOUR_OR_COMPLEX = {32: "complex", 128: "RGB", 1792: "complex", 2304: "RGBA"}
 UNITS_TO_MM = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
 DISAGREE_MM = 0.5
 LARGEST_OFFSET_BYTES = 1 << 40
+LARGEST_GZIP_RATIO = 1032
+"""Bytes that one byte of a gzip file can stand for; a header that announces more is wrong, and gets no memory."""
 HALF_TURN = 3 * float(np.finfo(np.float32).eps)
 """A squared real part this small is rounding of a float32 quaternion of half a turn; kept, it would tilt the grid."""
 Readable = BufferedReader | gzip.GzipFile
@@ -106,7 +108,7 @@ def _opened(path: Path) -> Iterator[tuple[Readable, Header, tuple[int, int, int]
         with _open(path) as file:
             header = _read_header(file, path)
             yield file, header, _shape(header, path)
-    except (EOFError, OSError, zlib.error) as error:
+    except CORRUPT as error:
         cause = re.sub(r" 0x[0-9a-f]+ != 0x[0-9a-f]+", "", str(error))
         msg = f"{path} could not be read to its end ({cause}). It is truncated or corrupt; copy or export it again."
         raise InputError(msg) from error
@@ -115,7 +117,7 @@ def _opened(path: Path) -> Iterator[tuple[Readable, Header, tuple[int, int, int]
 def _open(path: Path) -> Readable:
     with path.open("rb") as file:
         packed = file.read(2) == b"\x1f\x8b"
-    return gzip.open(path, "rb") if packed else path.open("rb")
+    return open_gzip(path) if packed else path.open("rb")
 
 
 def _read_header(file: Readable, path: Path) -> Header:
@@ -243,17 +245,16 @@ def _read_voxels(file: Readable, header: Header, shape: tuple[int, int, int], pa
         raise InputError(msg)
     file.seek(header.offset)
     expected = math.prod(shape) * header.dtype.itemsize
-    parts, got = [], 0
+    stored, got = np.empty(min(expected, path.stat().st_size * LARGEST_GZIP_RATIO), np.uint8), 0
     while got < expected:
-        part = file.read(min(expected - got, 1 << 24))
-        if not part:
+        read = file.readinto(stored[got : got + (1 << 20)].data)
+        if not read:
             msg = f"{path} is truncated: {expected:,} bytes of voxels announced, {got:,} found. Copy or save it again."
             raise InputError(msg)
-        parts.append(part)
-        got += len(part)
+        got += read
     while file.read(1 << 20):  # to the end, where gzip compares its checksum
         pass
-    return np.frombuffer(bytearray().join(parts), dtype=header.dtype).reshape(shape, order="F")
+    return stored.view(header.dtype).reshape(shape, order="F")
 
 
 def _scaled(stored: np.ndarray, scale: tuple[float, float]) -> np.ndarray:
