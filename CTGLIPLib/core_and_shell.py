@@ -12,7 +12,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from CTGLIPLib.intensity import HU_CENTRES
+from CTGLIPLib.intensity import HU_CENTRES, bin_sums, to_hu, widened
+from CTGLIPLib.windows import Box
 
 RELATIVE_CENTRES = (
     -400.0, -200.0, -120.0, -80.0, -50.0, -30.0, -15.0, 0.0, 15.0, 30.0, 50.0, 80.0, 120.0, 200.0, 400.0, 800.0,
@@ -22,11 +23,15 @@ CORE_AND_SHELL_FEATURES = 2 * len(RELATIVE_CENTRES) + len(QUANTILES) + 2 * len(H
 FEWEST_CORE_VOXELS = 8
 SHELL_VOXELS = (1, 3)
 """The shell is more than the first and at most the second of these away from the organ."""
+SLAB_VOXELS = 128
+"""Slices looked at together, so that the memory for an organ as long as the scan does not grow with it."""
 LOG_SCALE = 1000.0
 QUANTILE_HU = 10.0
 
 
-def core_and_shell(hu: np.ndarray, layers: np.ndarray, count: int) -> np.ndarray:
+def core_and_shell(
+    image: np.ndarray, layers: np.ndarray, count: int, window_hu: tuple[float, float] = (0.0, 1.0)
+) -> np.ndarray:
     """Each organ's core and shell as the network reads them, float32, shape (organ, 81); zeros without voxels.
 
     Columns: histogram of HU minus the median in the organ's core (the organ less its outermost voxels), the logarithms
@@ -34,35 +39,33 @@ def core_and_shell(hu: np.ndarray, layers: np.ndarray, count: int) -> np.ndarray
     voxels around the organ, and its logarithms.
 
     Args:
-        hu: the CT, shape (i, j, k).
+        image: the CT, shape (i, j, k).
         layers: number of the organ that each voxel belongs to, from 1 on, 0 for none, shape (layer, i, j, k).
         count: how many organs there are.
+        window_hu: the HU that 0 and 1 of the image stand for; as it is, the image is in HU.
     """
     features = np.zeros((count, CORE_AND_SHELL_FEATURES), dtype=np.float32)
     for layer in layers:
-        for organ, box in enumerate(ndimage.find_objects(layer.astype(np.int32), max_label=count)):
+        for organ, box in enumerate(ndimage.find_objects(layer, max_label=count)):
             if box is not None:
-                wide = _widened(box, hu.shape)
-                features[organ] = _of_organ(hu[wide], layer[wide] == organ + 1)
+                features[organ] = _of_organ(image, layer, box, organ + 1, window_hu)
     return features
 
 
-def _widened(box: tuple[slice, ...], shape: tuple[int, ...]) -> tuple[slice, ...]:
-    """The box with room for the shell, within the scan."""
-    room = SHELL_VOXELS[1] + 1
-    return tuple(slice(max(0, s.start - room), min(n, s.stop + room)) for s, n in zip(box, shape, strict=True))
-
-
-def _of_organ(hu: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    core = np.extract(ndimage.binary_erosion(mask), hu)
-    if len(core) < FEWEST_CORE_VOXELS:
-        core = np.extract(mask, hu)
-    inside = core - np.median(core)
-    quantiles = np.quantile(inside, QUANTILES)
-    near, far = (ndimage.binary_dilation(mask, iterations=voxels) for voxels in SHELL_VOXELS)
-    around = np.extract(np.not_equal(near, far), hu)
-    if len(around) == 0:
-        around = np.extract(mask, hu)
+def _of_organ(
+    image: np.ndarray, layer: np.ndarray, box: tuple[slice, ...], number: int, window_hu: tuple[float, float]
+) -> np.ndarray:
+    """The columns of the organ of that number, which lies in the box."""
+    i, j, k = widened(box, SHELL_VOXELS[1], image.shape)
+    slabs = [
+        _of_slab(image, layer, (i, j, slice(start, min(start + SLAB_VOXELS, k.stop))), number)
+        for start in range(k.start, k.stop, SLAB_VOXELS)
+    ]
+    mask, core, around = (to_hu(np.concatenate(parts), window_hu) for parts in zip(*slabs, strict=True))
+    core = np.sort(core if len(core) >= FEWEST_CORE_VOXELS else mask)
+    around = around if len(around) else mask
+    inside = core - _quantiles(core, (0.5,)).astype(core.dtype)
+    quantiles = _quantiles(inside, QUANTILES)
     return np.concatenate(
         [
             _with_logarithms(_histogram(inside, RELATIVE_CENTRES)),
@@ -72,14 +75,53 @@ def _of_organ(hu: np.ndarray, mask: np.ndarray) -> np.ndarray:
     )
 
 
+def _of_slab(image: np.ndarray, layer: np.ndarray, slab: Box, number: int) -> tuple[np.ndarray, ...]:
+    """The image's values in an organ, in its core and in its shell, as far as they lie in the slab."""
+    i, j, k = slab
+    far = SHELL_VOXELS[1]
+    low = max(0, k.start - far)
+    # Rows and slices of the flat array are parted by as many empty voxels as a shell can cross.
+    mask = np.ascontiguousarray(np.pad(layer[i, j, low : k.stop + far] == number, ((0, far),) * 3))
+    grown = [mask.ravel()]
+    steps = [stride // mask.itemsize for stride in mask.strides]
+    for _ in range(far):
+        grown.append(_grown(grown[-1], steps))
+    shell = grown[SHELL_VOXELS[0]] != grown[far]
+    values, own = image[slab], (slice(-far), slice(-far), slice(k.start - low, k.stop - low))
+    wanted = (mask, _shrunk(grown[0], steps), shell)
+    return tuple(values[where.reshape(mask.shape)[own]] for where in wanted)
+
+
+def _grown(mask: np.ndarray, steps: list[int]) -> np.ndarray:
+    """The voxels of a flat mask and those one of the steps away from them, to either side."""
+    grown = mask.copy()
+    for step in steps:
+        grown[step:] |= mask[:-step]
+        grown[:-step] |= mask[step:]
+    return grown
+
+
+def _shrunk(mask: np.ndarray, steps: list[int]) -> np.ndarray:
+    """The voxels of a flat mask that have others of it one of the steps away, to both sides."""
+    shrunk = mask.copy()
+    for step in steps:
+        shrunk[:step] = False
+        shrunk[step:] &= mask[:-step]
+        shrunk[:-step] &= mask[step:]
+    return shrunk
+
+
+def _quantiles(values: np.ndarray, wanted: tuple[float, ...]) -> np.ndarray:
+    """Quantiles of sorted values, linear between two of them, float64."""
+    place = np.array(wanted) * (len(values) - 1)
+    lower = place.astype(np.intp)
+    first, second = values[lower], values[np.minimum(lower + 1, len(values) - 1)]
+    return first + (place - lower) * (second - first)
+
+
 def _histogram(values: np.ndarray, centres: tuple[float, ...]) -> np.ndarray:
     """Shares of the bins, each value split between its two nearest centres, summing to 1."""
-    middle = np.array(centres)
-    inside = np.clip(values, middle[0], middle[-1])
-    upper = np.clip(np.searchsorted(middle, inside), 1, len(middle) - 1)
-    fraction = (inside - middle[upper - 1]) / (middle[upper] - middle[upper - 1])
-    sums = np.bincount(upper, fraction, len(middle)) + np.bincount(upper - 1, 1 - fraction, len(middle))
-    return sums / len(values)
+    return bin_sums(values, centres, 0, 1)[0] / len(values)
 
 
 def _with_logarithms(shares: np.ndarray) -> np.ndarray:

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from CTGLIPLib.config import ModelConfig, PreprocessConfig
 from CTGLIPLib.core_and_shell import core_and_shell
 from CTGLIPLib.errors import ConfigError
-from CTGLIPLib.model import GroundedEncoder, organ_index
-from CTGLIPLib.pooling import OrganPool, voxel_rows
+from CTGLIPLib.intensity import organ_histograms
+from CTGLIPLib.model import GroundedEncoder
+from CTGLIPLib.pooling import OrganPool
 from CTGLIPLib.preprocess import Prepared, input_channels, sub_grid
 from CTGLIPLib.progress import ProgressCallback, report
 from CTGLIPLib.windows import Box, plan_windows
@@ -89,29 +90,39 @@ def organ_descriptors(
     Raises:
         Cancelled: if `progress` asks to stop.
     """
-    device = next(model.parameters()).device
-    pool = OrganPool(len(prepared.segmentation.names), device)
+    pool = OrganPool(len(prepared.segmentation.names), model.voxel_channels)
     for features, box, weight in stream_features(model, prepared, config, progress):
-        maps = model.intensity_maps(torch.from_numpy(prepared.image[box]).to(device))
         for layer in prepared.segmentation.layers:
-            index, organ = organ_index(torch.from_numpy(layer[box].astype(np.int64)).to(device))
-            channels = model.voxel_channels(voxel_rows(features, index), voxel_rows(maps, index))
-            pool.add(channels, organ, weight.flatten()[index])
-    measures = torch.from_numpy(organ_measures(model.config, prepared, config)).to(device)
-    return model.descriptor(pool.means(), measures)
+            pool.add(features, torch.from_numpy(layer[box]), weight)
+    means = pool.means()
+    return model.descriptor(means, torch.from_numpy(organ_measures(model.config, prepared, config)).to(means.device))
 
 
 def organ_measures(model: ModelConfig, prepared: Prepared, config: PreprocessConfig) -> np.ndarray:
-    """What `GroundedEncoder.descriptor` reads of each organ beside pooled voxels, float32, shape (organ, measure).
+    """What `GroundedEncoder.descriptor` reads of each organ beside pooled voxels, float32, shape (organ, measure)."""
+    return measures_in(
+        model, prepared.geometry_features, prepared.image, prepared.segmentation.layers, config.window_hu
+    )
 
-    Its geometry and, by option, its core and shell.
+
+def measures_in(
+    model: ModelConfig, geometry: np.ndarray, image: np.ndarray, layers: np.ndarray, window_hu: tuple[float, float]
+) -> np.ndarray:
+    """The same, shape (organ, measure): geometry and, by option, core and shell, then histograms of HU, by the image.
+
+    Args:
+        model: whose options count.
+        geometry: of each organ, shape (organ, 8).
+        image: the CT in 0..1, shape (i, j, k).
+        layers: number of the organ that each voxel belongs to, from 1 on, 0 for none, shape (layer, i, j, k).
+        window_hu: the HU that 0 and 1 of the image stand for.
     """
-    if not model.core_and_shell:
-        return prepared.geometry_features
-    low, high = config.window_hu
-    hu = prepared.image * np.float32(high - low) + np.float32(low)
-    around = core_and_shell(hu, prepared.segmentation.layers, len(prepared.segmentation.names))
-    return np.concatenate([prepared.geometry_features, around], axis=1)
+    measures = [geometry]
+    if model.core_and_shell:
+        measures.append(core_and_shell(image, layers, len(geometry), window_hu))
+    if model.intensity:
+        measures.append(organ_histograms(image, layers, len(geometry), window_hu))
+    return np.concatenate(measures, axis=1)
 
 
 @torch.inference_mode()

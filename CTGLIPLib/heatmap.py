@@ -17,6 +17,7 @@ from scipy import ndimage
 from CTGLIPLib.config import PreprocessConfig
 from CTGLIPLib.encode import organ_measures, stream_features
 from CTGLIPLib.geometry import Grid
+from CTGLIPLib.intensity import REACH_VOXELS, histograms, hu_maps, to_hu, widened, within
 from CTGLIPLib.model import GroundedEncoder
 from CTGLIPLib.pooling import voxel_rows
 from CTGLIPLib.preprocess import Prepared
@@ -65,9 +66,14 @@ def organ_heat(
         report(progress, "comparing places", number, len(places))
         index = segmentation.names.index(organ)
         own = torch.from_numpy(measures[index : index + 1])
-        local = _neighbourhood_means(channels.pop(organ), place.inside, NEIGHBOURHOOD_MM / config.spacing_mm)
+        sigma_voxels = NEIGHBOURHOOD_MM / config.spacing_mm
+        local = _neighbourhood_means(channels.pop(organ), place.inside, sigma_voxels)
+        shares = np.zeros((len(local), 0), dtype=np.float32)
+        if model.config.intensity:
+            rows = _histogram_rows(prepared.image, place, config.window_hu)
+            shares = _neighbourhood_means(rows, place.inside, sigma_voxels)
         values = heat[place.box]
-        values[place.inside] = _similarity(model, local, own, directions[organ])
+        values[place.inside] = _similarity(model, (local, shares), own, directions[organ])
     report(progress, "comparing places", len(places), len(places))
     return heat
 
@@ -169,13 +175,12 @@ def _blended_channels(
     device = next(model.parameters()).device
     blended: dict[str, np.ndarray] = {}
     for features, window, weight in stream_features(model, _asked(prepared, places), config, progress):
-        maps = model.intensity_maps(torch.from_numpy(prepared.image[window]).to(device))
         for organ, place in places.items():
             flat, row = place.within(window)
             if not len(flat):
                 continue
             index = torch.from_numpy(flat).to(device)
-            rows = model.voxel_channels(voxel_rows(features, index), voxel_rows(maps, index))
+            rows = model.voxel_channels(voxel_rows(features, index))
             weighted = (rows * weight.flatten()[index][:, None]).cpu().numpy()
             if organ not in blended:
                 blended[organ] = np.zeros((int(place.inside.sum()), weighted.shape[1]), dtype=np.float32)
@@ -189,6 +194,13 @@ def _asked(prepared: Prepared, places: Mapping[str, _Place]) -> Prepared:
     for place in places.values():
         layer[0][place.box][place.inside] = 1
     return replace(prepared, segmentation=Segmentation(layer, prepared.grid, ("asked",)))
+
+
+def _histogram_rows(image: np.ndarray, place: _Place, window_hu: tuple[float, float]) -> np.ndarray:
+    """Shares of HU bins of an organ's voxels in C order, float32, shape (voxel, bin)."""
+    around = widened(place.box, REACH_VOXELS, image.shape)
+    maps = hu_maps(to_hu(image[around], window_hu))
+    return histograms([one[within(place.box, around)][place.inside] for one in maps])
 
 
 def _neighbourhood_means(rows: np.ndarray, inside: np.ndarray, sigma_voxels: float) -> np.ndarray:
@@ -210,13 +222,23 @@ def _neighbourhood_means(rows: np.ndarray, inside: np.ndarray, sigma_voxels: flo
 
 
 @torch.inference_mode()
-def _similarity(model: GroundedEncoder, rows: np.ndarray, measures: torch.Tensor, direction: Direction) -> np.ndarray:
-    """Similarity of each row of channels, shape (voxel,)."""
+def _similarity(
+    model: GroundedEncoder, local: tuple[np.ndarray, np.ndarray], measures: torch.Tensor, direction: Direction
+) -> np.ndarray:
+    """Similarity of each neighbourhood, shape (voxel,).
+
+    Args:
+        model: the network.
+        local: the neighbourhoods' means of channels and of shares of HU bins, shape (voxel, channel) and (voxel, bin).
+        measures: the organ's own, shape (1, measure), of which the last are its shares of HU bins.
+        direction: what they are compared with.
+    """
     device = next(model.parameters()).device
     difference = torch.from_numpy(direction.plus - direction.minus).to(device)
     values = []
-    for start in range(0, len(rows), CHUNK_VOXELS):
-        chunk = torch.from_numpy(rows[start : start + CHUNK_VOXELS]).to(device)
-        organ = measures.to(device).expand(len(chunk), -1)
-        values.append((model.project(model.descriptor(chunk, organ)) @ difference).cpu().numpy())
+    for start in range(0, len(local[0]), CHUNK_VOXELS):
+        means, shares = (torch.from_numpy(rows[start : start + CHUNK_VOXELS]).to(device) for rows in local)
+        fixed = measures[:, : measures.shape[1] - shares.shape[1]].to(device).expand(len(means), -1)
+        descriptor = model.descriptor(means, torch.cat([fixed, shares], dim=1))
+        values.append((model.project(descriptor) @ difference).cpu().numpy())
     return np.concatenate(values)

@@ -8,14 +8,14 @@ Differs from the paper where `ModelConfig` switches an option on; with all optio
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
 from CTGLIPLib.backbones import build_backbone, features_of_any_size
 from CTGLIPLib.config import ModelConfig, PreprocessConfig
 from CTGLIPLib.core_and_shell import CORE_AND_SHELL_FEATURES
-from CTGLIPLib.intensity import BINS, histograms, hu_maps
+from CTGLIPLib.intensity import BINS
 from CTGLIPLib.organ_geometry import GEOMETRY_FEATURES
 
 POWER = 4.0
@@ -52,27 +52,11 @@ class GroundedEncoder(nn.Module):
         """Voxel features at the input's resolution, whatever its size."""
         return features_of_any_size(self.backbone, self.backbone.stride_ijk, image)
 
-    def intensity_maps(self, image: Float[Tensor, "i j k"]) -> Float[Tensor, "map i j k"]:
-        """What `voxel_channels` needs of a window's CT in 0..1: `intensity.hu_maps`, or no map with that option off."""
-        if not self.config.intensity:
-            return image.new_zeros(0, *image.shape)
-        return hu_maps(image * (self.window_hu[1] - self.window_hu[0]) + self.window_hu[0])
-
-    def voxel_channels(
-        self, features: Float[Tensor, "voxel feature"], maps: Float[Tensor, "voxel map"]
-    ) -> Float[Tensor, "voxel channel"]:
-        """What is averaged over an organ: its voxels' features and, by option, their 4th powers and HU histograms.
-
-        Args:
-            features: backbone features of single voxels.
-            maps: the same voxels' values of `intensity_maps`.
-        """
-        parts = [features]
-        if self.config.power_mean:
-            parts.append(functional.relu(features) ** POWER)
-        if self.config.intensity:
-            parts.append(histograms(maps))
-        return torch.cat(parts, dim=1)
+    def voxel_channels(self, features: Float[Tensor, "voxel feature"]) -> Float[Tensor, "voxel channel"]:
+        """What is averaged over an organ: its voxels' backbone features and, by option, their 4th powers."""
+        if not self.config.power_mean:
+            return features
+        return torch.cat([features, functional.relu(features).square().square()], dim=1)
 
     def descriptor(
         self, means: Float[Tensor, "organ channel"], measures: Float[Tensor, "organ measure"]
@@ -81,19 +65,21 @@ class GroundedEncoder(nn.Module):
 
         Args:
             means: what `voxel_channels` says of the organ's voxels, averaged.
-            measures: `encode.organ_measures`: the mask's geometry and, by option, the organ's core and shell.
+            measures: `encode.organ_measures`: what the organ is like without the network.
         """
         width = self.backbone.out_channels
+        around = GEOMETRY_FEATURES + (CORE_AND_SHELL_FEATURES if self.config.core_and_shell else 0)
+        measures = measures.to(means.dtype)
         parts = [means[:, :width]]
         if self.config.power_mean:
-            parts.append(means[:, width : 2 * width].clamp_min(1e-12) ** (1 / POWER))
+            parts.append(means[:, width:].clamp_min(1e-12) ** (1 / POWER))
         if self.config.intensity:
-            shares = means[:, -BINS:]
+            shares = measures[:, around:]
             parts += [shares, torch.log1p(LOG_SCALE * shares.clamp_min(0))]
         if self.config.geometry:
-            parts.append(measures[:, :GEOMETRY_FEATURES].to(means.dtype))
+            parts.append(measures[:, :GEOMETRY_FEATURES])
         if self.config.core_and_shell:
-            parts.append(measures[:, GEOMETRY_FEATURES:].to(means.dtype))
+            parts.append(measures[:, GEOMETRY_FEATURES:around])
         return torch.cat(parts, dim=1)
 
     def project(self, descriptor: Float[Tensor, "organ descriptor"]) -> Float[Tensor, "organ dim"]:
@@ -148,10 +134,3 @@ class RunningStandardise(nn.Module):
         self.mean.lerp_(rows.mean(0), float(share))
         self.variance.lerp_((rows - self.mean).square().mean(0), float(share))
         self.batches += 1
-
-
-def organ_index(layer: Int[Tensor, "i j k"]) -> tuple[Int[Tensor, " voxel"], Int[Tensor, " voxel"]]:
-    """Flat indices of a layer's organ voxels and the organ of each, counted from 0."""
-    flat = layer.flatten()
-    index = flat.nonzero().squeeze(1)
-    return index, flat[index] - 1

@@ -9,12 +9,25 @@ Source: Lin et al. 2024, arXiv:2404.15272v4, "organ-level average pooling".
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Integer
+from scipy import sparse
 from torch import Tensor
 
-CHUNK_VOXELS = 4096
-"""Voxels summed before their sum is added: one float32 sum over 500,000 voxels is wrong by 4e-5."""
+CHUNK_VOXELS = 32768
+"""Organ voxels summed at a time, in processor cache; float64 adds the chunks."""
+BLOCK_VOXELS = 4096
+"""Voxels in one float32 sum on other devices: one sum over 500,000 voxels is wrong by 4e-5."""
+
+Channels = Callable[[Tensor], Tensor]
+
+
+def _as_they_are(rows: Tensor) -> Tensor:
+    return rows
 
 
 class OrganPool:
@@ -22,38 +35,41 @@ class OrganPool:
 
     Args:
         organs: number of organs.
-        device: where the sums are kept.
+        channels: what is averaged of voxels, given their features (voxel, feature); the features themselves by default.
     """
 
-    def __init__(self, organs: int, device: torch.device | str = "cpu") -> None:
+    def __init__(self, organs: int, channels: Channels = _as_they_are) -> None:
+        self._organs, self._channels = organs, channels
         self._sums: Tensor | None = None
-        self._weights = torch.zeros(organs, dtype=torch.float32, device=device)
+        self._weights: Tensor | None = None
 
     def add(
-        self, rows: Float[Tensor, "voxel channel"], organ: Int[Tensor, " voxel"], weight: Float[Tensor, " voxel"]
+        self,
+        features: Float[Tensor, "feature i j k"],
+        layer: Integer[Tensor, "i j k"],
+        weight: Float[Tensor, "i j k"],
     ) -> None:
-        """Add voxels.
+        """Add voxels; those outside the organs are not looked at.
+
+        On a processor, without gradient, `_summed_by_scipy` takes a third to a tenth of `_summed_by_torch`'s time.
 
         Args:
-            rows: channel values of each voxel.
-            organ: each voxel's organ, counted from 0.
+            features: of each voxel; with channels last in memory they are read fastest.
+            layer: number of the organ of each voxel, from 1 on; 0 for none.
             weight: each voxel's share in the blended value.
         """
-        sums = torch.zeros(len(self._weights), rows.shape[1], dtype=rows.dtype, device=rows.device)
-        if self._sums is None:
-            self._sums = sums
-        weighted = (rows * weight[:, None]).split(CHUNK_VOXELS)
-        for part, organs in zip(weighted, organ.split(CHUNK_VOXELS), strict=True):
-            self._sums = self._sums + sums.index_add(0, organs, part)
-        for part, organs in zip(weight.split(CHUNK_VOXELS), organ.split(CHUNK_VOXELS), strict=True):
-            self._weights = self._weights + torch.zeros_like(self._weights).index_add(0, organs, part)
+        plain = features.device.type == "cpu" and not features.requires_grad
+        add = _summed_by_scipy if plain else _summed_by_torch
+        sums, weights = add(features, layer, weight, self._channels, self._organs)
+        self._sums = sums if self._sums is None else self._sums + sums
+        self._weights = weights if self._weights is None else self._weights + weights
 
     def means(self) -> Float[Tensor, "organ channel"]:
-        """The weighted mean of every organ; zero for an organ without voxels."""
-        if self._sums is None:
+        """The weighted mean of every organ, float32; zero for an organ without voxels."""
+        if self._sums is None or self._weights is None:
             msg = "OrganPool.means() was called before any voxel was added."
             raise RuntimeError(msg)
-        return self._sums / self._weights.clamp_min(1e-6)[:, None]
+        return (self._sums / self._weights.clamp_min(1e-6)[:, None]).float()
 
 
 def voxel_rows(
@@ -61,3 +77,56 @@ def voxel_rows(
 ) -> Float[Tensor, "voxel channel"]:
     """Channel values at flat voxel indices (i * J * K + j * K + k)."""
     return features.flatten(1).index_select(1, index).T
+
+
+def organ_index(layer: Int[Tensor, "i j k"]) -> tuple[Int[Tensor, " voxel"], Int[Tensor, " voxel"]]:
+    """Flat indices of a layer's organ voxels and the organ of each, counted from 0."""
+    flat = layer.flatten()
+    index = flat.nonzero().squeeze(1)
+    return index, flat[index] - 1
+
+
+def _summed_by_torch(
+    features: Tensor, layer: Tensor, weight: Tensor, channels: Channels, organs: int
+) -> tuple[Tensor, Tensor]:
+    """Weighted sums of channels (organ, channel) and of weights (organ,), float32: on any device, with gradient."""
+    index, organ = organ_index(layer.long().to(features.device))
+    share = weight.to(features.device).flatten()[index]
+    rows = channels(voxel_rows(features, index))
+    blocks = len(index) // BLOCK_VOXELS + 1
+    place = organ + torch.arange(len(index), device=organ.device) // BLOCK_VOXELS * organs
+    sums, weights = (
+        values.new_zeros(blocks * organs, values.shape[1]).index_add(0, place, values).view(blocks, organs, -1).sum(0)
+        for values in (rows * share[:, None], share[:, None])
+    )
+    return sums, weights[:, 0]
+
+
+def _summed_by_scipy(
+    features: Tensor, layer: Tensor, weight: Tensor, channels: Channels, organs: int
+) -> tuple[Tensor, Tensor]:
+    """The same in float64: each chunk of organ voxels is a sparse matrix (organ, voxel) times their channels.
+
+    Nothing is sorted, as column-wise storage asks for one organ a voxel, in the order of the voxels.
+    """
+    numbers, weights = layer.numpy().ravel(), weight.numpy().ravel()
+    last = features.stride(0) == 1
+    flat = features.permute(1, 2, 3, 0).reshape(-1, len(features)) if last else features.reshape(len(features), -1)
+    values = flat.numpy()
+
+    def add_chunk(index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        organ, share = numbers[index].astype(np.intp) - 1, weights[index]
+        found = torch.from_numpy(values.take(index, axis=0 if last else 1))
+        rows = channels(found if last else found.T).contiguous().numpy()
+        chunk = sparse.csc_array((share, organ, np.arange(len(index) + 1)), shape=(organs, len(index)))
+        return chunk @ rows, np.bincount(organ, share, organs)
+
+    index = np.flatnonzero(numbers != 0)
+    chunks = np.split(index, range(CHUNK_VOXELS, len(index), CHUNK_VOXELS))
+    if len(chunks) == 1:
+        found = [add_chunk(index)]
+    else:
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # takes a third less time than one thread
+            found = list(pool.map(add_chunk, chunks))
+    sums, shares = zip(*found, strict=True)
+    return torch.from_numpy(np.sum(sums, axis=0, dtype=np.float64)), torch.from_numpy(np.sum(shares, axis=0))

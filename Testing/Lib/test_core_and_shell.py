@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from phantoms import phantom, phantom_grid, tiny_model
+from scipy import ndimage
 
+import CTGLIPLib.core_and_shell as core_and_shell_module
 from CTGLIPLib.config import PreprocessConfig
 from CTGLIPLib.core_and_shell import (
     CORE_AND_SHELL_FEATURES,
+    FEWEST_CORE_VOXELS,
     LOG_SCALE,
     QUANTILES,
     RELATIVE_CENTRES,
+    SHELL_VOXELS,
     core_and_shell,
 )
 from CTGLIPLib.encode import organ_descriptors, organ_measures
@@ -20,6 +25,7 @@ from CTGLIPLib.intensity import HU_CENTRES
 from CTGLIPLib.preprocess import prepare
 from CTGLIPLib.volume import Segmentation
 
+SEGMENTATION = "ct_sm_seg_v2_117.nii.gz"
 CORE = 2 * len(RELATIVE_CENTRES) + len(QUANTILES)
 GRID = Grid((18, 16, 14), np.diag([3.0, 3.0, 3.0, 1.0]))
 STEPS = [(1, 0, 0), (-1, 0, 0), (0, 1, 0), (0, -1, 0), (0, 0, 1), (0, 0, -1)]
@@ -69,6 +75,48 @@ def test_it_equals_loops_over_the_voxels_of_each_organ(study):
     assert not found[2].any()
 
 
+def plain_features(hu: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """An organ's columns by scipy's morphology and numpy's statistics over the whole scan."""
+    core = hu[ndimage.binary_erosion(mask)]
+    core = core if len(core) >= FEWEST_CORE_VOXELS else hu[mask]
+    near, far = (ndimage.binary_dilation(mask, iterations=voxels) for voxels in SHELL_VOXELS)
+    around = hu[far & ~near]
+    inside = core - np.median(core)
+    quantiles = np.quantile(inside, QUANTILES)
+    around = around if len(around) else hu[mask]
+    signed = np.sign(quantiles) * np.log1p(np.abs(quantiles) / 10)
+    return np.concatenate([hats(inside, RELATIVE_CENTRES), signed, hats(around, HU_CENTRES)])
+
+
+@pytest.mark.parametrize("slab", [3, 128])
+def test_ragged_organs_at_every_border_equal_scipys_morphology_whatever_the_slabs(slab, rng, monkeypatch):
+    monkeypatch.setattr(core_and_shell_module, "SLAB_VOXELS", slab)
+    hu = rng.normal(0, 200, (17, 14, 19)).astype(np.float32)
+    blobs = ndimage.gaussian_filter(rng.normal(size=hu.shape), 2.0)
+    layers = np.zeros((2, *hu.shape), np.uint16)
+    layers[0] = 2 * (blobs > 0.02) + (blobs > -0.03)
+    layers[1, 0:6, 0:5, 0:7], layers[1, 12:17, 9:14, 12:19], layers[1, 8, 8, 8] = 4, 5, 6
+    found = core_and_shell(hu, layers, 7)
+    np.testing.assert_array_equal(core_and_shell(hu, np.asfortranarray(layers), 7), found)
+    for organ in (0, 2, 3, 4, 5):
+        mask = (layers == organ + 1).any(axis=0)
+        np.testing.assert_allclose(found[organ], plain_features(hu, mask), atol=2e-4)
+    assert not found[[1, 6]].any()
+
+
+def test_of_a_real_ct_it_equals_scipys_morphology(data_folder):
+    image, organs = (
+        sitk.ReadImage(str(data_folder / "abdomen_example" / name)) for name in ("ct_sm.nii.gz", SEGMENTATION)
+    )
+    hu = sitk.GetArrayFromImage(image).astype(np.float32).clip(-1000, 1000)
+    labels = sitk.GetArrayFromImage(organs).astype(np.uint16)
+    numbers = [number for number in np.unique(labels).tolist() if number][::5]
+    found = core_and_shell((hu + 1000) / 2000, labels[None], int(labels.max()), (-1000.0, 1000.0))
+    for number in numbers:
+        np.testing.assert_allclose(found[number - 1], plain_features(hu, labels == number), atol=1e-3)
+    assert len(numbers) > 5
+
+
 def test_contrast_medium_leaves_the_core_as_it_is_and_a_stone_does_not(study):
     hu, segmentation = study
     before = core_and_shell(hu, segmentation.layers, 3)[0]
@@ -105,7 +153,7 @@ def test_an_organ_of_a_voxel_and_one_that_fills_the_scan_have_finite_values(stud
 
 
 def test_windows_of_another_size_leave_the_measures_as_they_are():
-    large, small = (PreprocessConfig(spacing_mm=3.0, patch_voxels=size) for size in (64, 16))
+    large, small = (PreprocessConfig(spacing_mm=3.0, patch_voxels=size) for size in (64, 24))
     prepared = prepare(*phantom(phantom_grid()), large)
     model = tiny_model(large, geometry=True, core_and_shell=True)
     rows = [organ_descriptors(model, prepared, config)[:, 8:] for config in (large, small)]

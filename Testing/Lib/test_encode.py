@@ -81,7 +81,7 @@ def gaussian(shape: tuple[int, ...]) -> np.ndarray:
 
 
 def blended_channels(model: GroundedEncoder, study: Prepared) -> tuple[np.ndarray, int]:
-    """The whole map of features, 4th powers and HU histogram, blended over the windows, and how many those were."""
+    """The whole map of features and 4th powers, blended over the windows, and how many those were."""
     occupied = (study.segmentation.layers > 0).any(axis=0)
     plan = plan_windows(occupied, CONFIG.patch_voxels, CONFIG.overlap)
     total, weight = 0.0, np.zeros(occupied.shape)
@@ -92,8 +92,6 @@ def blended_channels(model: GroundedEncoder, study: Prepared) -> tuple[np.ndarra
         parts = [features]
         if model.config.power_mean:
             parts.append(np.maximum(features, 0) ** 4)
-        if model.config.intensity:
-            parts.append(hat_histograms(study.image[box] * 2000.0 - 1000.0))
         values = np.concatenate(parts)
         if np.isscalar(total):
             total = np.zeros((len(values), *occupied.shape))
@@ -136,9 +134,9 @@ def test_with_all_options_the_descriptor_equals_numpy_loops(rng):
     channels, _ = blended_channels(model, study)
     means = organ_means(channels, study.segmentation)
     width = model.backbone.out_channels
-    shares = means[:, 2 * width :]
+    shares = organ_means(hat_histograms(study.image * 2000.0 - 1000.0), study.segmentation)
     measures = [study.geometry_features, core_and_shell(study.image * 2000.0 - 1000.0, study.segmentation.layers, 4)]
-    roots = np.maximum(means[:, width : 2 * width], 1e-12) ** 0.25
+    roots = np.maximum(means[:, width:], 1e-12) ** 0.25
     expected = np.concatenate([means[:, :width], roots, shares, np.log1p(LOG_SCALE * shares), *measures], axis=1)
     np.testing.assert_allclose(organ_descriptors(model, study, CONFIG).numpy(), expected, atol=2e-4, rtol=0)
 

@@ -1,43 +1,21 @@
-"""The grounded encoder: histogram, descriptor layout, standardisation, padding of slabs, gradients."""
+"""The grounded encoder: descriptor layout, standardisation, padding of slabs, gradients."""
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from phantoms import tiny_model
-from scipy import ndimage
 
 from CTGLIPLib.config import ModelConfig, PreprocessConfig
 from CTGLIPLib.core_and_shell import CORE_AND_SHELL_FEATURES
 from CTGLIPLib.errors import ConfigError
-from CTGLIPLib.intensity import BINS, HU_CENTRES, histograms, hu_maps, soft_histogram
-from CTGLIPLib.model import LEAST_DEVIATION, GroundedEncoder, RunningStandardise, organ_index
-from CTGLIPLib.pooling import OrganPool, voxel_rows
+from CTGLIPLib.intensity import BINS
+from CTGLIPLib.model import LEAST_DEVIATION, GroundedEncoder, RunningStandardise
+from CTGLIPLib.pooling import OrganPool, organ_index, voxel_rows
 
 PREPROCESS = PreprocessConfig()
-CENTRES = torch.tensor(HU_CENTRES)
 WIDTH = 8
 ALL_OPTIONS = {"coordinates": True, "intensity": True, "power_mean": True, "geometry": True}
-
-
-@settings(max_examples=50, deadline=None, derandomize=True)
-@given(st.lists(st.floats(-4000, 4000, width=32), min_size=1, max_size=30))
-def test_histogram_rows_are_shares_that_sum_to_one_and_average_to_the_hu(values):
-    hu = torch.tensor(values, dtype=torch.float32)
-    rows = soft_histogram(hu, CENTRES)
-    assert rows.min() >= 0
-    assert (rows > 0).sum(dim=1).max() <= 2
-    torch.testing.assert_close(rows.sum(dim=1), torch.ones(len(hu)), atol=1e-5, rtol=0)
-    torch.testing.assert_close(rows @ CENTRES, hu.clamp(-1000, 1000), atol=1e-2, rtol=1e-5)
-
-
-def test_the_histogram_equals_numpys_interpolation(rng):
-    hu = rng.uniform(-1200, 1200, 400).astype(np.float32)
-    hats = np.stack([np.interp(hu, HU_CENTRES, row) for row in np.eye(len(HU_CENTRES))], axis=1)
-    np.testing.assert_allclose(soft_histogram(torch.from_numpy(hu), CENTRES).numpy(), hats, atol=1e-5)
 
 
 def test_without_options_it_is_the_papers_model():
@@ -46,24 +24,22 @@ def test_without_options_it_is_the_papers_model():
     layers = [tuple(layer.weight.shape) for layer in model.projection if isinstance(layer, torch.nn.Linear)]
     assert layers == [(768, WIDTH), (24, 768)]
     rows = torch.randn(5, WIDTH)
-    torch.testing.assert_close(model.voxel_channels(rows, torch.zeros(5, 0)), rows)
+    torch.testing.assert_close(model.voxel_channels(rows), rows)
     torch.testing.assert_close(model.descriptor(rows, torch.zeros(5, 8)), rows)
     assert model.temperature.item() == pytest.approx(0.07)
 
 
 def test_with_all_options_channels_and_descriptor_lie_in_their_order():
     model = tiny_model(PREPROCESS, **ALL_OPTIONS)
-    features, maps = torch.randn(6, WIDTH), torch.rand(6, 3) * 300 - 100
-    channels = model.voxel_channels(features, maps)
+    features = torch.randn(6, WIDTH)
+    channels = model.voxel_channels(features)
     bins = BINS
     torch.testing.assert_close(channels[:, :WIDTH], features)
-    torch.testing.assert_close(channels[:, WIDTH : 2 * WIDTH], features.clamp_min(0) ** 4)
-    torch.testing.assert_close(channels[:, 2 * WIDTH :], histograms(maps))
-    geometry = torch.randn(6, 8)
-    descriptor = model.descriptor(channels, geometry)
+    torch.testing.assert_close(channels[:, WIDTH:], features.clamp_min(0) ** 4)
+    geometry, shares = torch.randn(6, 8), torch.rand(6, bins)
+    descriptor = model.descriptor(channels, torch.cat([geometry, shares], dim=1))
     assert descriptor.shape == (6, 2 * WIDTH + 2 * bins + 8)
     torch.testing.assert_close(descriptor[:, WIDTH : 2 * WIDTH], features.clamp_min(1e-3), atol=1e-4, rtol=1e-4)
-    shares = channels[:, 2 * WIDTH :]
     torch.testing.assert_close(descriptor[:, 2 * WIDTH : 2 * WIDTH + bins], shares)
     torch.testing.assert_close(descriptor[:, 2 * WIDTH + bins : -8], torch.log1p(1000 * shares))
     torch.testing.assert_close(descriptor[:, -8:], geometry)
@@ -140,14 +116,6 @@ def test_a_single_row_in_training_leaves_the_statistics():
     assert layer.variance.tolist() == [1, 1]
 
 
-def test_organ_indices_are_flat_and_counted_from_zero():
-    layer = torch.zeros(2, 3, 4, dtype=torch.int64)
-    layer[0, 2, 1], layer[1, 0, 3] = 5, 1
-    index, organ = organ_index(layer)
-    assert index.tolist() == [9, 15]
-    assert organ.tolist() == [4, 0]
-
-
 @pytest.mark.parametrize("options", [{}, ALL_OPTIONS])
 def test_every_parameter_receives_a_gradient(options):
     model = tiny_model(PREPROCESS, **options).train()
@@ -156,11 +124,9 @@ def test_every_parameter_receives_a_gradient(options):
     features = model.features(image)[0]
     index, organ = organ_index(layer)
     rows = voxel_rows(features, index)
-    pool = OrganPool(3)
-    pool.add(
-        model.voxel_channels(rows, voxel_rows(model.intensity_maps(image[0, 0]), index)), organ, torch.ones(len(index))
-    )
-    embeddings = model.project(model.descriptor(pool.means(), torch.rand(3, 8)))
+    pool = OrganPool(3, model.voxel_channels)
+    pool.add(features, layer, torch.ones(layer.shape))
+    embeddings = model.project(model.descriptor(pool.means(), torch.rand(3, 8 + (BINS if options else 0))))
     texts = torch.nn.functional.normalize(torch.randn(3, embeddings.shape[1]), dim=1)
     loss = torch.nn.functional.cross_entropy(embeddings @ texts.T / model.temperature, torch.arange(3))
     (loss + torch.nn.functional.cross_entropy(model.segment(rows), organ)).backward()
@@ -169,19 +135,3 @@ def test_every_parameter_receives_a_gradient(options):
         assert torch.isfinite(parameter.grad).all(), name
         if not name.endswith((".conv.bias", "transpconvs.0.bias")):  # the instance norm that follows takes these away
             assert parameter.grad.abs().max() > 0, name
-
-
-def test_hu_maps_are_the_ct_its_box_mean_and_what_stands_out(rng):
-    hu = rng.normal(0, 300, (12, 9, 14)).astype(np.float32)
-    near = ndimage.uniform_filter(hu.astype(np.float64), 3, mode="nearest")
-    wide = ndimage.uniform_filter(near * 0 + hu, 9, mode="nearest")
-    maps = hu_maps(torch.from_numpy(hu)).numpy()
-    np.testing.assert_array_equal(maps[0], hu)
-    np.testing.assert_allclose(maps[1], near, atol=1e-3)
-    np.testing.assert_allclose(maps[2], near - wide, atol=2e-3)
-
-
-def test_the_three_histograms_of_a_voxel_sum_to_one_each():
-    shares = histograms(torch.randn(40, 3) * 500)
-    torch.testing.assert_close(shares[:, : len(HU_CENTRES)].sum(dim=1), torch.ones(40))
-    torch.testing.assert_close(shares.sum(dim=1), 3 * torch.ones(40))

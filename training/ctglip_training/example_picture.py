@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from ctglip_training.contrast import Contrast
 from ctglip_training.samples import Sample
+from CTGLIPLib.intensity import histograms, hu_maps, to_hu
 from CTGLIPLib.model import GroundedEncoder
 
 NEIGHBOURHOOD_VOXELS = 5
@@ -81,16 +82,21 @@ def _renamed(predicted: np.ndarray, model: GroundedEncoder, sample: Sample) -> n
 def _heat(model: GroundedEncoder, sample: Sample, features: Tensor, where: tuple[int, int], text: Tensor) -> Tensor:
     """Similarity of each voxel's neighbourhood in a slice with a text, as if it were the organ; shape (i, j)."""
     organ, k = where
-    maps = model.intensity_maps(sample.intensity)[..., k]
     shape = features.shape[1:3]
-    channels = model.voxel_channels(features[..., k].flatten(1).T, maps.flatten(1).T)
+    channels = model.voxel_channels(features[..., k].flatten(1).T)
+    width = channels.shape[1]
+    if model.config.intensity:
+        maps = hu_maps(to_hu(sample.intensity.cpu().numpy(), model.window_hu))
+        shares = torch.from_numpy(histograms([one[..., k].ravel() for one in maps]))
+        channels = torch.cat([channels, shares.to(channels.device)], dim=1)
     image = channels.T.reshape(1, -1, *shape)
     half = NEIGHBOURHOOD_VOXELS // 2
     near = functional.avg_pool2d(image, NEIGHBOURHOOD_VOXELS, 1, half, count_include_pad=False)[0].flatten(1).T
     geometry = sample.geometry[organ][None].expand(len(near), -1)
+    geometry = torch.cat([geometry[:, : geometry.shape[1] + width - near.shape[1]], near[:, width:]], dim=1)
     was_training = model.training
     model.eval()
-    embedded = model.project(model.descriptor(near, geometry))
+    embedded = model.project(model.descriptor(near[:, :width], geometry))
     model.train(was_training)
     return (embedded @ text).reshape(shape)
 

@@ -12,7 +12,7 @@ from ctglip_training.config import TrainConfig
 from ctglip_training.store import Box, PoolEntry, read_crop
 from ctglip_training.study_file import StoredStudy
 from ctglip_training.texts import OrganTexts, OrganTextSampler
-from CTGLIPLib.core_and_shell import core_and_shell
+from CTGLIPLib.encode import measures_in
 from CTGLIPLib.organ_geometry import BODY_HU, OrganGeometry, geometry_features
 from CTGLIPLib.preprocess import input_channels, sub_grid, windowed
 
@@ -35,10 +35,11 @@ class Sample:
         labels: int64, shape (i, j, k): 1-based index into `names` of whatever organ is there, however little of it; the
             later where two overlap; 0 elsewhere. What the segmentation learns.
         names: all organs of the patient.
-        geometry: float32, shape (organ, 8), or more by the option `core_and_shell`, measured in the crop.
+        geometry: float32, shape (organ, measure): the organs' own, then by option what `encode.measures_in` finds in
+            the crop.
         texts: what is said of them.
         body: bool, shape (i, j, k): the patient, for global pooling.
-        body_geometry: the same of the whole patient's body, shape (1, 8); (0, 8) but for vanilla CLIP.
+        body_geometry: the same of the whole patient's body, shape (1, measure); (0, 8) but for vanilla CLIP.
     """
 
     image: Tensor
@@ -72,7 +73,8 @@ def draw_sample(entry: PoolEntry, config: TrainConfig, sampler: OrganTextSampler
     intensity = windowed(hu, config.preprocess)
     grid = sub_grid(study.grid, (box[0].start, box[1].start, box[2].start), intensity.shape)
     image = input_channels(intensity, grid, study.body_centre_ras_mm, config.model.coordinates)
-    whole = geometry_features(study.body, study.grid, study.body_centre_ras_mm)
+    body = hu > BODY_HU
+    body_geometry = geometry_features(study.body, study.grid, study.body_centre_ras_mm)
     return Sample(
         image=torch.from_numpy(image),
         intensity=torch.from_numpy(intensity),
@@ -80,19 +82,18 @@ def draw_sample(entry: PoolEntry, config: TrainConfig, sampler: OrganTextSampler
         organs=organs,
         labels=torch.from_numpy(layers.max(axis=0)),
         names=study.names,
-        geometry=_measures(config, geometry, hu, renumber[layers]),
+        geometry=_measures(config, geometry, intensity, renumber[layers]),
         texts=sampler(study, organs, rng),
-        body=torch.from_numpy(hu > BODY_HU),
-        body_geometry=_measures(config, whole[: int(config.method == "vanilla-clip")], hu, (hu > BODY_HU)[None]),
+        body=torch.from_numpy(body),
+        body_geometry=_measures(config, body_geometry, intensity, body[None].astype(np.uint16))
+        if config.method == "vanilla-clip"
+        else torch.zeros(0, 8),
     )
 
 
-def _measures(config: TrainConfig, geometry: np.ndarray, hu: np.ndarray, layers: np.ndarray) -> Tensor:
-    """What the network reads of organs beside their voxels: `encode.organ_measures`, in a crop."""
-    if not config.model.core_and_shell or not len(geometry):
-        return torch.from_numpy(geometry)
-    around = core_and_shell(np.clip(hu, *config.preprocess.window_hu), layers, len(geometry))
-    return torch.from_numpy(np.concatenate([geometry, around], axis=1))
+def _measures(config: TrainConfig, geometry: np.ndarray, intensity: np.ndarray, layers: np.ndarray) -> Tensor:
+    """What the network reads of organs beside their voxels."""
+    return torch.from_numpy(measures_in(config.model, geometry, intensity, layers, config.preprocess.window_hu))
 
 
 def _counting(layers: np.ndarray, geometry: OrganGeometry, min_organ_voxels: int) -> np.ndarray:

@@ -14,7 +14,7 @@ from ctglip_training.distributed import ALONE, Ranks
 from ctglip_training.forward import CropFeatures
 from ctglip_training.losses import segmentation_loss
 from ctglip_training.samples import Sample
-from CTGLIPLib.model import GroundedEncoder, organ_index
+from CTGLIPLib.model import GroundedEncoder
 from CTGLIPLib.pooling import OrganPool, voxel_rows
 
 
@@ -84,7 +84,7 @@ class Task:
         """Stage 2: Eq. 2 + Eq. 3 + segmentation, and our losses beside the paper's."""
         features = self.features(part)
         described = [
-            Described(sample.organs, self.pool(sample, f, sample.layers, sample.geometry), sample.texts, crop.generator)
+            Described(sample.organs, self.pool(f, sample.layers, sample.geometry), sample.texts, crop.generator)
             for crop, f in zip(part, features, strict=True)
             for sample in [crop.sample]
         ]
@@ -94,7 +94,7 @@ class Task:
         """Stage 2 of the baseline: whole images against whole reports, and segmentation."""
         features = self.features(part)
         descriptors = [
-            self.pool(sample, f, sample.body[None].long(), sample.body_geometry)
+            self.pool(f, sample.body[None].long(), sample.body_geometry)
             for crop, f in zip(part, features, strict=True)
             for sample in [crop.sample]
         ]
@@ -142,15 +142,12 @@ class Task:
         parts = [weights[name] * loss for name, loss in losses.items() if name in weights]
         return torch.stack(parts).sum() if parts else torch.zeros(())
 
-    def pool(self, sample: Sample, features: Tensor, layers: Tensor, geometry: Tensor) -> Tensor:
-        """Descriptors of the organs of `layers`, shape (organ, descriptor), given their geometry (organ, 8)."""
-        pool = OrganPool(len(geometry), features.device)
-        maps = self._model.intensity_maps(sample.intensity)
+    def pool(self, features: Tensor, layers: Tensor, measures: Tensor) -> Tensor:
+        """Descriptors of the organs of `layers`, shape (organ, descriptor), given their measures (organ, measure)."""
+        pool = OrganPool(len(measures), self._model.voxel_channels)
         for layer in layers:
-            index, organ = organ_index(layer)
-            channels = self._model.voxel_channels(voxel_rows(features, index), voxel_rows(maps, index))
-            pool.add(channels, organ, torch.ones(len(index), device=features.device))
-        return self._model.descriptor(pool.means(), geometry)
+            pool.add(features, layer, torch.ones_like(features[0]))
+        return self._model.descriptor(pool.means(), measures)
 
     def features(self, part: Sequence[Crop]) -> list[Tensor]:
         """Voxel features, (feature, i, j, k), of each crop."""

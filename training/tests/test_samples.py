@@ -14,6 +14,7 @@ from ctglip_training.config import TrainConfig
 from ctglip_training.samples import MIN_SHARE, Sample, draw_sample
 from ctglip_training.texts import OrganTextSampler, build_dictionary
 from CTGLIPLib.core_and_shell import CORE_AND_SHELL_FEATURES, core_and_shell
+from CTGLIPLib.intensity import BINS, organ_histograms
 
 SAMPLER = OrganTextSampler(build_dictionary((), 512, seed=0), 2)
 SIZE = 40
@@ -84,22 +85,24 @@ def test_a_crop_larger_than_the_scan_is_the_scan(tmp_path):
 
 def test_each_organ_has_eight_measures_near_the_true_ones_and_a_sentence(tmp_path):
     sample = draw(config(tmp_path, crop=99))
-    assert sample.geometry.shape == (len(NAMES), 8)
+    assert sample.geometry.shape == (len(NAMES), 8 + BINS)
     voxels = phantom(1, (CYST,), SIZE).segmentation.voxel_counts()
     assert np.allclose(sample.geometry[:, 0], np.log10(voxels * 0.512 + 0.01), atol=0.15)
     assert len(sample.texts.diagnosis) == len(sample.texts.anatomy) == len(NAMES)
 
 
-def test_core_and_shell_are_measured_in_the_crop_for_the_organs_that_count(tmp_path):
+def test_core_and_shell_and_histograms_are_measured_in_the_crop_for_the_organs_that_count(tmp_path):
     base = config(tmp_path, crop=99)
     sample = draw(replace(base, model=replace(base.model, core_and_shell=True)))
     hu = np.clip(phantom(1, (CYST,), SIZE).volume.array, -1000, 1000)
     expected = core_and_shell(hu, sample.layers.numpy(), len(NAMES))
-    assert sample.geometry.shape == (len(NAMES), 8 + CORE_AND_SHELL_FEATURES)
-    assert np.allclose(sample.geometry[:, 8:], expected, atol=1e-5)
+    assert sample.geometry.shape == (len(NAMES), 8 + CORE_AND_SHELL_FEATURES + BINS)
+    assert np.allclose(sample.geometry[:, 8:-BINS], expected, atol=1e-5)
+    shares = organ_histograms(hu, sample.layers.numpy(), len(NAMES))
+    assert np.allclose(sample.geometry[:, -BINS:], shares, atol=1e-5)
     assert sample.body_geometry.shape == (0, 8)
     whole = draw(replace(base, method="vanilla-clip", model=replace(base.model, core_and_shell=True)))
-    assert whole.body_geometry.shape == (1, 8 + CORE_AND_SHELL_FEATURES)
+    assert whole.body_geometry.shape == (1, 8 + CORE_AND_SHELL_FEATURES + BINS)
 
 
 def test_the_input_has_position_channels_only_where_the_model_reads_them(tmp_path):
@@ -112,7 +115,7 @@ def test_the_whole_body_is_measured_for_vanilla_clip_alone(tmp_path):
     assert draw(config(tmp_path)).body_geometry.shape == (0, 8)
     whole = draw(config(tmp_path, method="vanilla-clip")).body_geometry
     litres = (phantom(1, (CYST,), SIZE).volume.array > -300).sum() * 0.512
-    assert whole.shape == (1, 8)
+    assert whole.shape == (1, 8 + BINS)
     assert float(whole[0, 0]) == pytest.approx(np.log10(litres), abs=1e-3)
 
 

@@ -17,7 +17,7 @@ from ctglip_training.network import new_model
 from ctglip_training.samples import draw_sample
 from ctglip_training.task import Counts, Crop, Task
 from ctglip_training.texts import OrganTexts, OrganTextSampler, TextTable, build_dictionary
-from CTGLIPLib.encode import organ_descriptors
+from CTGLIPLib.encode import organ_descriptors, organ_measures
 from CTGLIPLib.preprocess import prepare_on_grid
 
 SAMPLER = OrganTextSampler(build_dictionary((), 512, seed=0), 2)
@@ -132,7 +132,8 @@ def test_pooling_in_training_equals_the_streaming_encoder(tmp_path):
     prepared = prepare_on_grid(patient.volume, patient.segmentation, config.preprocess)
     with torch.no_grad():
         features = model.features(sample.image[None])[0]
-        ours = task.pool(sample, features, sample.layers, torch.from_numpy(prepared.geometry_features))
+        measures = torch.from_numpy(organ_measures(config.model, prepared, config.preprocess))
+        ours = task.pool(features, sample.layers, measures)
     assert sample.organs == NAMES
     assert torch.allclose(ours, organ_descriptors(model, prepared, config.preprocess), atol=2e-4)
 
