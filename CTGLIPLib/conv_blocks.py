@@ -33,7 +33,8 @@ class ConvBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Features `(batch, out_channels, i, j, k)` of `x`, smaller by the stride."""
-        if torch.is_grad_enabled() or x.device.type != "cpu" or x.dtype != torch.float32:
+        recorded = torch.is_grad_enabled() or torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
+        if recorded or x.device.type != "cpu" or x.dtype != torch.float32:
             return self.nonlin(self.norm(self.conv(x)))
         features = _convolve(self.conv, x.contiguous(memory_format=torch.channels_last_3d))
         return _normalise_and_rectify(features, self.norm)

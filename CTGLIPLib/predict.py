@@ -101,8 +101,10 @@ class Predictor:
     def network(self) -> GroundedEncoder:
         """The network, loaded when it is first needed."""
         from CTGLIPLib.encode import choose_device
+        from CTGLIPLib.openvino_backbone import use_openvino
 
-        return load_network(self.folder, str(choose_device(self.device)))
+        network = load_network(self.folder, str(choose_device(self.device)))
+        return use_openvino(network, self.folder.sha256)
 
     def encode(
         self,

@@ -15,6 +15,8 @@ settings.register_profile("ctglip", deadline=None, derandomize=True)  # no failu
 settings.load_profile("ctglip")
 install_import_hook(["CTGLIPLib"], "beartype.beartype")
 
+os.environ["CTGLIP_OPENVINO"] = "off"  # but where it is tested: converting a network takes seconds
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 

@@ -21,6 +21,7 @@ MISSING = [package for module, package in NEEDED.items() if importlib.util.find_
 CHEST_STEPS = (4, 4, 2)
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+os.environ["CTGLIP_OPENVINO"] = "off"  # but where it is tested: converting a network takes seconds
 # `harness`; `patient` for the tiny model; `CTGLIPSlicer` without CTGLIP.py, which puts itself on the path
 for folder in (HERE, HERE.parent / "Lib", REPOSITORY, REPOSITORY / "CTGLIP"):
     if str(folder) not in sys.path:

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from training_phantom import FakeEncoder, smoke_config, write_pool
 
+os.environ["CTGLIP_OPENVINO"] = "off"  # but where it is tested: converting a network takes seconds
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
