@@ -22,7 +22,7 @@ from CTGLIPLib.volume import Segmentation, Volume
 
 SCHEMA_VERSION = 1
 SUFFIX = ".ctglip"
-ENCODING_VERSION = 2
+ENCODING_VERSION = 3
 """Raised when the same CT, masks and model give other embeddings than before: kept studies are then encoded anew."""
 
 

@@ -69,5 +69,5 @@ class Segmentation:
         """Number of voxels of each organ, int64, shape (organ,), in the order of `names`."""
         counts = np.zeros(len(self.names) + 1, dtype=np.int64)
         for layer in self.layers:
-            counts += np.bincount(layer.ravel(), minlength=len(counts))
+            counts += np.bincount(layer.ravel(order="K"), minlength=len(counts))
         return counts[1:]
