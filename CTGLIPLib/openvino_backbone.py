@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import warnings
 from importlib.util import find_spec
 from pathlib import Path
@@ -61,6 +62,13 @@ def is_wanted() -> bool:
     return os.environ.get(SWITCH, "").lower() not in {"off", "0", "no"} and find_spec("openvino") is not None
 
 
+class _Requests(threading.local):
+    """A thread's requests by the shape of their images: a request serves one thread."""
+
+    def __init__(self) -> None:
+        self.by_shape: dict[tuple[int, ...], Any] = {}
+
+
 class OpenVinoBackbone(nn.Module):
     """A U-Net computed by OpenVINO; it offers what `backbones.Backbone` asks except `pyramid`.
 
@@ -82,10 +90,10 @@ class OpenVinoBackbone(nn.Module):
         self._core = openvino.Core()
         self._model = _converted(self._core, backbone, model_sha256)
         self._options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
-        self._requests: dict[tuple[int, ...], Any] = {}
+        self._requests, self._compiling = _Requests(), threading.Lock()
         if not self._agrees(backbone):
             self._options["INFERENCE_PRECISION_HINT"] = "f32"
-            self._requests.clear()
+            self._requests.by_shape.clear()
             if not self._agrees(backbone):
                 msg = "it computes other features than torch"
                 raise RuntimeError(msg)
@@ -112,13 +120,21 @@ class OpenVinoBackbone(nn.Module):
         return features
 
     def _request(self, shape: tuple[int, ...]) -> Any:  # noqa: ANN401 - openvino is imported where it is used
-        """The request for images of one shape: only the last shape's memory is held."""
-        if shape not in self._requests:
-            self._requests.clear()
-            self._model.reshape(list(shape))
-            options = self._options | {"INFERENCE_NUM_THREADS": torch.get_num_threads()}
-            self._requests[shape] = self._core.compile_model(self._model, "CPU", options).create_infer_request()
-        return self._requests[shape]
+        """This thread's request for images of one shape: only the last shape's memory is held.
+
+        Threads of OpenVINO are not bound to cores: those of two requests would be bound to the same.
+        """
+        requests = self._requests.by_shape
+        if shape not in requests:
+            requests.clear()
+            options = self._options | {
+                "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+                "ENABLE_CPU_PINNING": False,
+            }
+            with self._compiling:
+                self._model.reshape(list(shape))
+                requests[shape] = self._core.compile_model(self._model, "CPU", options).create_infer_request()
+        return requests[shape]
 
     @torch.inference_mode()
     def _agrees(self, backbone: PlainConvUNet) -> bool:
