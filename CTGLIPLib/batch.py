@@ -1,9 +1,11 @@
 """Many studies, the same questions: every study of a folder is answered, and one that fails does not stop the rest.
 
 Conventions:
+- several studies at once (`BatchOptions.at_once`), each from its files to its record in one thread with its share of
+  torch's threads: while one is read or written, the other is in the network;
 - resumable: a study whose record says that it answers the same questions about the same files by the same model is not
   answered again (test_batch: `a second run answers nothing anew`);
-- stopped at any moment, by `progress`, Ctrl+C or a killed process, what is done stays done.
+- stopped at any moment, by `progress`, Ctrl+C or a killed process, what is done stays done, and no thread goes on.
 
 docs/batch.md tells how folders are laid out and what is written. Research software, not a medical device.
 """
@@ -32,11 +34,12 @@ from CTGLIPLib.batch_files import (
 )
 from CTGLIPLib.batch_studies import BatchStudy, find_studies
 from CTGLIPLib.batch_study import BatchOptions, StudyWork
+from CTGLIPLib.batch_threads import BatchProgress, for_each, study_threads
 from CTGLIPLib.errors import Cancelled, CTGLIPError, InputError, OutputError
 from CTGLIPLib.organs import readable_name
 from CTGLIPLib.outputs import require_writable
 from CTGLIPLib.predict import Predictor
-from CTGLIPLib.progress import ProgressCallback, report
+from CTGLIPLib.progress import ProgressCallback
 from CTGLIPLib.prompts import organ_prompt
 from CTGLIPLib.query import prompts_for
 from CTGLIPLib.questions import Question, parse_question
@@ -85,7 +88,8 @@ def run_batch(
         texts: the questions.
         out: where OUT/STUDY/..., summary.csv and failures.csv are written.
         options: None is the default of each.
-        progress: told the study's name and how many studies are done; answers False to cancel.
+        progress: told each study's name as it is begun, how many were begun before it, and what is done inside it, from
+            several threads, but one call at a time; answers False to cancel.
 
     Raises:
         CTGLIPError: before any study is read, if model, questions, device, folder or `out` cannot be used.
@@ -103,17 +107,23 @@ def run_batch(
             known[study.name] = record
     skipped = sum(record.state == "done" for record in known.values())
     waiting = [study for study in found.studies if study.name not in known]
-    _require_device(options, waiting)
     total = len(found.studies)
+    told = BatchProgress(progress, len(known), total)
+    if needs_network := any(study.source and not is_study_file(study.source) for study in waiting):
+        _ = work.predictor.network  # loaded once, before there are threads; a device that is not there is told now
+
+    def answer(study: BatchStudy) -> None:
+        told.begin(study.name)
+        known[study.name] = _attempt(work, study, out, told.inside(study.name))
+
     try:
-        for study in waiting:
-            report(progress, study.name, len(known), total)
-            known[study.name] = _attempt(work, study, out, _inside(progress, study.name, len(known), total))
-            _write_tables(found.studies, known, out)
+        with study_threads(min(options.at_once, len(waiting)), needs_network) as pool:
+            for_each(pool, answer, waiting, told, lambda: _write_tables(found.studies, known, out))
     except Cancelled as error:
         msg = f"Cancelled with {len(known)} of {total} studies done, which are kept. Run the same again to go on."
         raise Cancelled(msg) from error
-    _write_tables(found.studies, known, out)
+    finally:
+        _write_tables(found.studies, known, out)
     if progress is not None:
         progress("batch", total, total)
     failed = sum(record.state == "failed" for record in known.values())
@@ -154,14 +164,6 @@ def _require_apart(folder: Path, out: Path, studies: Sequence[BatchStudy]) -> No
         raise OutputError(msg)
 
 
-def _require_device(options: BatchOptions, studies: Sequence[BatchStudy]) -> None:
-    """Raise ConfigError if a CT is to be encoded on a device that is not there."""
-    if any(study.source and not is_study_file(study.source) for study in studies):
-        from CTGLIPLib.encode import choose_device
-
-        choose_device(options.device)
-
-
 def _asked(work: StudyWork, study: BatchStudy, out: Path) -> dict[str, object]:
     """All that a study's results depend on."""
     options, encoder = work.options, work.options.text_encoder_folder
@@ -188,7 +190,7 @@ def _kept(work: StudyWork, study: BatchStudy, out: Path) -> StudyRecord | None:
     return record if record.state == "failed" and not work.options.retry_failed else None
 
 
-def _attempt(work: StudyWork, study: BatchStudy, out: Path, progress: ProgressCallback | None) -> StudyRecord:
+def _attempt(work: StudyWork, study: BatchStudy, out: Path, progress: ProgressCallback) -> StudyRecord:
     """The record of a study that was answered now, or failed.
 
     Raises:
@@ -244,14 +246,3 @@ def _in_one_line(error: Exception) -> str:
 
 def _write_tables(studies: Sequence[BatchStudy], known: Mapping[str, StudyRecord], out: Path) -> None:
     write_tables({study.name: known[study.name] for study in studies if study.name in known}, out)
-
-
-def _inside(progress: ProgressCallback | None, name: str, studies_done: int, studies: int) -> ProgressCallback | None:
-    """What tells about the work inside a study: the counts stay those of the whole batch."""
-    if progress is None:
-        return None
-
-    def tell(what: str, done: int, total: int) -> bool | None:
-        return progress(f"{name}: {what} {done} of {total}", studies_done, studies)
-
-    return tell

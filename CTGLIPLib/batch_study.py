@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from threading import Lock
 from typing import cast, get_args
 
 from CTGLIPLib.batch_files import FoundOrgans, StudyRecord, clear, sizes_of, summary_rows, write_record
@@ -45,9 +46,11 @@ class BatchOptions:
         report: a one-page report.html for each study.
         retry_failed: whether a study that failed before, and did not change, is tried again.
         cache: where encoded studies are kept; None keeps nothing.
+        at_once: so many studies are worked on at the same time: 2 keep the cores busy while one is read or written
+            (bench_batch.py), 1 needs the memory of one.
 
     Raises:
-        ConfigError: if there is no such segmenter.
+        ConfigError: if there is no such segmenter, or no study is to be worked on.
     """
 
     model: str = DEFAULT_MODEL
@@ -60,11 +63,15 @@ class BatchOptions:
     report: bool = False
     retry_failed: bool = True
     cache: StudyCache | None = None
+    at_once: int = 2
 
     def __post_init__(self) -> None:
         known = get_args(SegmenterName)
         if self.segmenter not in known:
             msg = f"Unknown segmenter {self.segmenter!r}; expected one of {', '.join(known)}."
+            raise ConfigError(msg)
+        if self.at_once < 1:
+            msg = f"Expected 1 study or more at once, got {self.at_once}."
             raise ConfigError(msg)
 
     @property
@@ -75,15 +82,20 @@ class BatchOptions:
 
 @dataclass(frozen=True, eq=False)
 class StudyWork:
-    """What every study of a batch shares: the model, the questions and the options."""
+    """What every study of a batch shares: the model, the questions and the options; `answer` runs in several threads.
+
+    Attributes:
+        finding: held while TotalSegmentator runs, which needs all cores and gigabytes for one study.
+        asking: held while questions are answered: a text encoder serves one thread at a time.
+    """
 
     predictor: Predictor
     texts: tuple[str, ...]
     options: BatchOptions
+    finding: Lock = field(default_factory=Lock)
+    asking: Lock = field(default_factory=Lock)
 
-    def answer(
-        self, study: BatchStudy, folder: Path, started: StudyRecord, progress: ProgressCallback | None
-    ) -> StudyRecord:
+    def answer(self, study: BatchStudy, folder: Path, started: StudyRecord, progress: ProgressCallback) -> StudyRecord:
         """Answer the questions about a study and write its files, the record last.
 
         Args:
@@ -106,7 +118,8 @@ class StudyWork:
             organs = started.organs
             segmenter = cast("SegmenterName", self.options.segmenter)
             encoded = self.predictor.encode_input(given, segmenter, self.options.cache, progress)
-        result = self.predictor.query(encoded, self.texts)
+        with self.asking:
+            result = self.predictor.query(encoded, self.texts)
         clear(folder, [organs.file] if organs else [])
         files = self._write(encoded, result, folder, progress)
         if organs:
@@ -120,14 +133,14 @@ class StudyWork:
         return done
 
     def _with_organs(
-        self, given: StudyInput, folder: Path, started: StudyRecord, progress: ProgressCallback | None
+        self, given: StudyInput, folder: Path, started: StudyRecord, progress: ProgressCallback
     ) -> tuple[StudyInput, StudyRecord]:
         """The input with the organs that TotalSegmentator finds, which takes minutes: they are noted at once."""
         from CTGLIPLib.segment import SegmenterOptions, build_segmenter  # imports torch, which kept studies do without
 
-        segmentation = build_segmenter("totalsegmentator", SegmenterOptions(self.options.device))(
-            given.volume, progress
-        )
+        segmenter = build_segmenter("totalsegmentator", SegmenterOptions(self.options.device))
+        with self.finding:
+            segmentation = segmenter(given.volume, progress)
         clear(folder)
         files = sizes_of(write_segmentation(segmentation, folder / ORGANS))
         organs = FoundOrgans(ORGANS, segmentation.source, segmentation.vocabulary)
@@ -153,7 +166,7 @@ class StudyWork:
         return StudyInput(study.name, given.volume, segmentation, warnings)
 
     def _write(
-        self, encoded: Study | StudyEmbedding, result: QueryResult, folder: Path, progress: ProgressCallback | None
+        self, encoded: Study | StudyEmbedding, result: QueryResult, folder: Path, progress: ProgressCallback
     ) -> list[Path]:
         if isinstance(encoded, Study):
             wanted = OutputOptions(self.options.pictures, self.options.heatmaps)

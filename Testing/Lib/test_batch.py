@@ -209,7 +209,7 @@ def test_unexpected_errors_stop_only_their_study(error, folder, options, tmp_pat
 
 def test_cancelling_keeps_what_is_done_and_the_next_run_goes_on(folder, options, tmp_path, encodings):
     out = tmp_path / "out"
-    options = replace(options, cache=None)
+    options = replace(options, cache=None, at_once=1)
     progress, told = stop_after(10**6)
     run_batch(folder, QUESTIONS, tmp_path / "whole", options, progress)
     assert [(what, done, total) for what, done, total in told if ":" not in what] == [
