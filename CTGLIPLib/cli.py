@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from CTGLIPLib import __version__
+from CTGLIPLib.allocator import return_freed_memory
 from CTGLIPLib.errors import CTGLIPError
 from CTGLIPLib.model_list import DEFAULT_MODEL
 from CTGLIPLib.worker_errors import plain_reason
@@ -38,6 +39,7 @@ exit codes: 0 answered, 1 the input or a file was wrong (one line says what was 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code of the command."""
     options = parser().parse_args(arguments)
+    return_freed_memory()
     logging.basicConfig(level=logging.WARNING, format="ctglip: %(message)s", stream=sys.stderr)
     run: Callable[[argparse.Namespace], None] = options.run
     if isinstance(sys.stdout, io.TextIOWrapper):

@@ -94,6 +94,7 @@ def organ_descriptors(
     for features, box, weight in stream_features(model, prepared, config, progress):
         for layer in prepared.segmentation.layers:
             pool.add(features, torch.from_numpy(layer[box]), weight)
+        del features, weight
     means = pool.means()
     return model.descriptor(means, torch.from_numpy(organ_measures(model.config, prepared, config)).to(means.device))
 
@@ -125,7 +126,6 @@ def measures_in(
     return np.concatenate(measures, axis=1)
 
 
-@torch.inference_mode()
 def stream_features(
     model: GroundedEncoder, prepared: Prepared, config: PreprocessConfig, progress: ProgressCallback | None = None
 ) -> Iterator[tuple[Tensor, Box, Tensor]]:
@@ -138,11 +138,19 @@ def stream_features(
     plan = plan_windows(prepared.segmentation.layers, config.patch_voxels, config.overlap)
     for done, box in enumerate(plan.boxes):
         report(progress, ENCODING, done, len(plan.boxes))
-        window = window_input(prepared, box, model.config.coordinates).to(device)
-        with autocast(device), stoppable(model, progress, ENCODING, done, len(plan.boxes)):
-            features = model.features(window[None])[0].float()
+        with stoppable(model, progress, ENCODING, done, len(plan.boxes)):
+            features = _window_features(model, prepared, box)
         yield features, box, torch.from_numpy(plan.weight(box)).to(device)
+        del features  # before the next window's are computed
     report(progress, ENCODING, len(plan.boxes), len(plan.boxes))
+
+
+@torch.inference_mode()
+def _window_features(model: GroundedEncoder, prepared: Prepared, box: Box) -> Tensor:
+    """The features of one window, float32, (feature, i, j, k)."""
+    device = next(model.parameters()).device
+    with autocast(device):
+        return model.features(window_input(prepared, box, model.config.coordinates).to(device)[None])[0].float()
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import zlib
 from pathlib import Path
+from typing import cast
 
 try:
     from isal import igzip, isal_zlib  # pyright: ignore[reportMissingImports]
@@ -17,9 +18,9 @@ except ImportError:
 CORRUPT: tuple[type[Exception], ...] = (EOFError, OSError, zlib.error)
 """What reading a truncated or altered file raises."""
 if isal_zlib is not None:
-    CORRUPT = (*CORRUPT, isal_zlib.error)
+    CORRUPT = (*CORRUPT, cast("type[Exception]", isal_zlib.error))
 
 
 def open_gzip(path: Path) -> gzip.GzipFile:
     """The file's unpacked bytes, for reading; reading it raises one of CORRUPT where it is damaged."""
-    return gzip.open(path, "rb") if igzip is None else igzip.open(path, "rb")
+    return gzip.GzipFile(path, "rb") if igzip is None else igzip.IGzipFile(path, "rb")

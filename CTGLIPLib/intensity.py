@@ -139,7 +139,7 @@ def _slab_sums(
 ) -> np.ndarray:
     """Sums of the organs' `histograms` in a slab of slices, which sees the voxels around it, shape (organ, bin)."""
     sums = np.zeros((count, BINS))
-    occupied = layers[..., start : start + SLAB_VOXELS].any(axis=0)
+    occupied = np.asarray(layers[..., start : start + SLAB_VOXELS].any(axis=0))
     if not occupied.any():
         return sums
     i, j, k = bounding_box(occupied)

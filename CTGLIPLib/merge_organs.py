@@ -33,8 +33,8 @@ def _with_part(segmentation: Segmentation, whole: str, part: str) -> Segmentatio
     core, more = segmentation.mask(whole), segmentation.mask(part)
     if not core.any() or not more.any():
         return segmentation
-    number, layers = segmentation.names.index(whole) + 1, segmentation.layers
-    merged = np.zeros((len(layers) + 1, *segmentation.grid.shape_ijk), layers.dtype)
+    number, layers = segmentation.names.index(whole) + 1, segmentation.layers.transpose(0, 3, 2, 1)
+    merged = np.zeros((len(layers) + 1, *layers.shape[1:]), layers.dtype)  # i fastest, as label maps are in memory
     np.copyto(merged[:-1], layers, where=layers != number)
-    np.putmask(merged[-1], core | more, number)
-    return replace(segmentation, layers=merged)
+    np.putmask(merged[-1], (core | more).T, number)
+    return replace(segmentation, layers=merged.transpose(0, 3, 2, 1))

@@ -164,10 +164,10 @@ class _Decoder(nn.Module):
         return deque(self.levels(skips), maxlen=1).pop()  # the coarser levels are not held
 
     def levels(self, skips: list[Tensor]) -> Iterator[Tensor]:
-        """The output of every level, from the coarsest to the finest."""
-        x = skips[-1]
-        for expand, stage, skip in zip(self.transpconvs, self.stages, reversed(skips[:-1]), strict=True):
-            x = stage(torch.cat((expand(x), skip), dim=1))
+        """The output of every level, from the coarsest to the finest; `skips` is emptied, so that none is held long."""
+        x = skips.pop()
+        for expand, stage in zip(self.transpconvs, self.stages, strict=True):
+            x = stage(torch.cat((expand(x), skips.pop()), dim=1))
             yield x
 
 

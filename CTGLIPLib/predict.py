@@ -190,11 +190,10 @@ class Predictor:
         from CTGLIPLib.heatmap import on_grid, organ_heat
 
         directions = {organ: self._direction(study, organ, answer) for organ in organs}
-        pooled = with_kidney_cysts(study.segmentation)
-        prepared = prepare(study.volume, pooled, self.config.preprocess)
+        prepared = prepare(study.volume, study.segmentation, self.config.preprocess)
         report(progress, PREPARING, 1, 1)
         heat = organ_heat(self.network, prepared, self.config.preprocess, directions, progress)
-        return on_grid(heat, prepared.grid, pooled, organs)
+        return on_grid(heat, prepared.grid, with_kidney_cysts(study.segmentation), organs)
 
     @staticmethod
     def table(result: QueryResult | OrgansResult, width: int = 100) -> str:
@@ -219,7 +218,7 @@ class Predictor:
         report(progress, PREPARING, 0, 1)
         from CTGLIPLib.encode import encode_organs
 
-        prepared = prepare(given.volume, with_kidney_cysts(segmentation), self.config.preprocess)
+        prepared = prepare(given.volume, segmentation, self.config.preprocess)
         network = self.network
         report(progress, PREPARING, 1, 1)
         embeddings = encode_organs(network, prepared, self.config.preprocess, progress)

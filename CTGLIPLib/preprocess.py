@@ -8,6 +8,7 @@ import numpy as np
 
 from CTGLIPLib.config import PreprocessConfig
 from CTGLIPLib.geometry import Grid, canonical_array, canonical_grid, grid_at_spacing
+from CTGLIPLib.merge_organs import with_kidney_cysts
 from CTGLIPLib.organ_geometry import OrganGeometry, body_centre_ras_mm, geometry_features, measure_organs
 from CTGLIPLib.resample import resample_volume
 from CTGLIPLib.segmentation_io import require_overlap, resample_segmentation
@@ -44,14 +45,14 @@ class Prepared:
 
 
 def prepare(volume: Volume, segmentation: Segmentation, config: PreprocessConfig) -> Prepared:
-    """A study on the network's grid.
+    """A study on the network's grid, each kidney with its cysts (merge_organs.py).
 
     Raises:
         GeometryError: if the CT and the organs do not overlap in physical space.
     """
     require_overlap(volume.grid, segmentation.grid)
     grid = grid_at_spacing(canonical_grid(volume.grid), config.spacing_mm)
-    organs = resample_segmentation(_canonical(segmentation), grid)
+    organs = with_kidney_cysts(resample_segmentation(_canonical(segmentation), grid))
     return prepare_on_grid(resample_volume(volume, grid), organs, config)
 
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from CTGLIPLib import __version__
+from CTGLIPLib.allocator import return_freed_memory
 from CTGLIPLib.errors import Cancelled, InputError
 from CTGLIPLib.worker_errors import is_out_of_memory, told
 from CTGLIPLib.worker_inbox import Inbox
@@ -39,6 +40,7 @@ logger = logging.getLogger("CTGLIPLib.worker")  # __name__ is __main__
 
 def main() -> None:
     """Serve requests until standard input ends."""
+    return_freed_memory()
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     logging.getLogger("CTGLIPLib").setLevel(logging.INFO)  # others tell warnings only: fontTools lists every letter
     requests, events = _own_streams()

@@ -1,28 +1,23 @@
 """Crops a second from the store, beside NIfTI + MONAI's transforms for each crop, on a real CT; prints JSON.
 
-    CTGLIP_DATA=... python Testing/Benchmarks/bench_store.py [--edge 96] [--crops 12] [--spacing 1.5]
+    python Testing/Benchmarks/bench_store.py [--edge 96] [--crops 3] [--spacing 1.5]
 
-Both give a crop of the windowed CT and of its organs at the given spacing, at random places; they take turns, so that
-all meet the same load of the machine. `draw_sample` adds what training needs: organs that count, geometry, texts.
+Both give a crop of the windowed CT and of its organs at the given spacing, at random places, in turns, on one thread.
+`draw_sample` adds what training needs: organs that count, geometry, texts.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import blosc2
-import monai
 import numpy as np
 import torch
+from measure import at_least, data_folder, facts, in_turns, ratio, show
 from monai.transforms import (
     Compose,
     LoadImaged,
@@ -35,6 +30,7 @@ from monai.transforms import (
 from ctglip_training.config import TrainConfig
 from ctglip_training.samples import draw_sample
 from ctglip_training.simulate.patient import Patient
+from ctglip_training.statements import StudyText
 from ctglip_training.store import PoolEntry, read_crop, write_patient
 from ctglip_training.texts import OrganTextSampler, build_dictionary
 from CTGLIPLib.geometry import canonical_grid, grid_at_spacing
@@ -48,10 +44,10 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--edge", type=int, default=96)
-    parser.add_argument("--crops", type=int, default=12)
+    parser.add_argument("--crops", type=int, default=3)
     parser.add_argument("--spacing", type=float, default=1.5)
     options = parser.parse_args()
-    source = Path(os.environ["CTGLIP_DATA"]) / "chest_lidc_0001"
+    source = data_folder() / "chest_lidc_0001"
     torch.set_num_threads(1)
     config = TrainConfig()
     data = replace(config.data, crop_voxels=options.edge)
@@ -60,17 +56,39 @@ def main() -> None:
         started = time.perf_counter()
         entry = stored(source, Path(folder) / "chest" / "0", options.spacing)
         prepared_s = time.perf_counter() - started
-        known = facts(source, entry, prepared_s, options)
-        figures = timed(readers(source, entry, config), options.crops)
-        sys.stdout.write(json.dumps(known | figures, indent=1) + "\n")
+        ways = readers(source, entry, config)
+        shapes = {name: read() for name, read in ways.items()}
+        timed = in_turns(ways, options.crops, warm_up=0)
+        megabytes = sum(file.stat().st_size for file in entry.path.iterdir()) / 1e6
+    times = {name: round(ratio(timed, "nifti_monai", name), 1) for name in timed}
+    study = {
+        "shape": entry.study.grid.shape_ijk,
+        "organs": len(entry.study.names),
+        "store_mb": round(megabytes, 1),
+        "nifti_mb": round((source / "ct.nii.gz").stat().st_size / 1e6, 1),
+        "prepared_s": round(prepared_s, 1),
+    }
+    show(
+        {
+            "facts": facts("blosc2", "monai"),
+            "study": study,
+            "shapes": shapes,
+            "warm_up": "one crop each",
+            "seconds": timed,
+            "crops_per_s": {name: round(1 / figures["median_s"], 2) for name, figures in timed.items()},
+            "times_nifti_monai": times,
+            "rows": [at_least("data loading from the store: crops/s beside NIfTI + MONAI", times["store"], 10)],
+        }
+    )
 
 
-def stored(source: Path, folder: Path, spacing_mm: float) -> PoolEntry:
-    """The CT in the store."""
+def stored(source: Path, folder: Path, spacing_mm: float, said: StudyText | None = None) -> PoolEntry:
+    """The CT in the store; `said` is what is known of its organs."""
     volume = read_volume(source / "ct.nii.gz").volume
     organs = read_segmentation(source / "seg_totalseg_v2.nii.gz", source / "structures.csv").segmentation
     grid = grid_at_spacing(canonical_grid(volume.grid), spacing_mm)
-    write_patient(Patient(resample_volume(volume, grid), resample_segmentation(organs, grid)), folder)
+    organs = resample_segmentation(organs, grid)
+    write_patient(Patient(resample_volume(volume, grid), organs, text=said), folder)
     return PoolEntry(folder, folder.parent.name)
 
 
@@ -102,45 +120,6 @@ def readers(source: Path, entry: PoolEntry, config: TrainConfig) -> dict[str, Ca
         "nifti_monai": lambda: tuple(transforms(files)["ct"].shape[1:]),
         "store": from_store,
         "draw_sample": lambda: tuple(draw_sample(entry, config, sampler, rng).intensity.shape),
-    }
-
-
-def timed(kinds: dict[str, Callable[[], tuple[int, ...]]], crops: int) -> dict[str, object]:
-    """Median and 90th percentile of each, in turns, after one turn of warm-up."""
-    seconds: dict[str, list[float]] = {name: [] for name in kinds}
-    shapes = {name: kind() for name, kind in kinds.items()}
-    for _ in range(crops):
-        for name, kind in kinds.items():
-            started = time.perf_counter()
-            kind()
-            seconds[name].append(time.perf_counter() - started)
-    medians = {name: float(np.median(values)) for name, values in seconds.items()}
-    return {
-        name: {
-            "shape": shapes[name],
-            "median_ms": round(1000 * medians[name], 2),
-            "p90_ms": round(1000 * float(np.percentile(seconds[name], 90)), 2),
-            "crops_per_s": round(1 / medians[name], 2),
-            "times_faster_than_nifti": round(medians["nifti_monai"] / medians[name], 1),
-        }
-        for name in kinds
-    }
-
-
-def facts(source: Path, entry: PoolEntry, prepared_s: float, options: argparse.Namespace) -> dict[str, object]:
-    """What the figures stand on."""
-    return {
-        "device": f"cpu, 1 thread, {platform.processor() or platform.machine()}",
-        "versions": {"blosc2": blosc2.__version__, "monai": monai.__version__, "torch": torch.__version__},
-        "study": {
-            "shape": entry.study.grid.shape_ijk,
-            "organs": len(entry.study.names),
-            "store_mb": round(sum(file.stat().st_size for file in entry.path.iterdir()) / 1e6, 1),
-            "nifti_mb": round((source / "ct.nii.gz").stat().st_size / 1e6, 1),
-            "prepared_s": round(prepared_s, 1),
-        },
-        "crops": options.crops,
-        "warm_up": 1,
     }
 
 

@@ -24,12 +24,12 @@ from monai.inferers.inferer import SlidingWindowInferer
 from torch import nn
 
 from CTGLIPLib import Predictor
+from CTGLIPLib.allocator import return_freed_memory
 from CTGLIPLib.config import PreprocessConfig
 from CTGLIPLib.conv_blocks import ConvBlock
 from CTGLIPLib.encode import encode_organs, organ_measures
 from CTGLIPLib.geometry import Grid
 from CTGLIPLib.inputs import InputOptions, load_input
-from CTGLIPLib.merge_organs import with_kidney_cysts
 from CTGLIPLib.model import GroundedEncoder
 from CTGLIPLib.preprocess import Prepared, input_channels, prepare, prepare_on_grid
 from CTGLIPLib.volume import Segmentation, Volume
@@ -122,7 +122,7 @@ def tiled(name: str, tiles: int, config: PreprocessConfig) -> Prepared:
     ct, masks, names = (data_folder() / path if path else None for path in STUDIES[name])
     vocabulary = None if names else "totalsegmentator_v1"
     given = load_input(ct, masks, InputOptions(names=names, vocabulary=vocabulary))
-    once = prepare(given.volume, with_kidney_cysts(given.segmentation), config)
+    once = prepare(given.volume, given.segmentation, config)
     if tiles == 1:
         return once
     low, high = config.window_hu
@@ -149,11 +149,10 @@ def monai_embeddings(model: GroundedEncoder, study: Prepared, config: Preprocess
     roi = [min(n, config.patch_voxels) for n in study.image.shape]
     inferer = SlidingWindowInferer(roi, overlap=config.overlap, mode="gaussian")
     features = inferer(torch.from_numpy(channels)[None], model.features)[0]
-    maps = model.intensity_maps(torch.from_numpy(study.image))
     means = []
     for name in study.segmentation.names:
         mask = torch.from_numpy(study.segmentation.mask(name))
-        means.append(model.voxel_channels(features[:, mask].T, maps[:, mask].T).mean(dim=0))
+        means.append(model.voxel_channels(features[:, mask].T).mean(dim=0))
     measures = torch.from_numpy(organ_measures(model.config, study, config))
     return model.project(model.descriptor(torch.stack(means), measures)).numpy()
 
@@ -164,6 +163,7 @@ def peak(options: argparse.Namespace) -> None:
     study = tiled(options.studies[0], options.tiles[0], config)
     way = encode_organs if options.peak == "ours" else monai_embeddings
     model = model if options.peak == "ours" else plain_blocks(model)
+    return_freed_memory()  # as in the processes of `ctglip`
     with PeakMemory() as memory:
         way(model, study, config)
     sys.stdout.write(json.dumps(memory.mib))
