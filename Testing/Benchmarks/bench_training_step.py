@@ -7,8 +7,7 @@ that are not the paper's are off. Both ways take the same crops of the store, we
 
 - ours: `Task.grounded`, embeddings of texts from the table, organs pooled together, segmentation of 20,000 voxels.
 - plain: the text encoder in every step, a boolean mask for each organ, the segmentation head on every voxel with cross
-  entropy and Dice of all classes, and the network of torch's own modules.
-- plain_our_blocks: the same with our network.
+  entropy and Dice of all classes. The network is the same.
 
 Organs of the CT get a sentence of the simulator's kind: two with a finding, the others normal.
 """
@@ -48,7 +47,6 @@ from ctglip_training.store import PoolEntry
 from ctglip_training.task import Counts, Crop, Task
 from ctglip_training.texts import OrganTextSampler, TextTable, build_dictionary
 from ctglip_training.wording import same_texts
-from CTGLIPLib.conv_blocks import ConvBlock
 from CTGLIPLib.model import GroundedEncoder
 from CTGLIPLib.text import TextEncoder, load_text_encoder
 
@@ -67,7 +65,7 @@ def main() -> None:
     parser.add_argument("--edge", type=int, default=96)
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--store", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--way", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -114,7 +112,6 @@ def measured(options: argparse.Namespace, batch: int) -> dict[str, Any]:
         "seconds": timed,
         "samples_per_s": {way: round(batch / figures["median_s"], 4) for way, figures in timed.items()},
         "times_plain": round(ratio(timed, "plain", "ours"), 2),
-        "times_plain_our_blocks": round(ratio(timed, "plain_our_blocks", "ours"), 2),
         "peak_mib": peaks,
         "seconds_by_part_of_ours": {name: round(value, 3) for name, value in steps.task.seconds.items()},
     }
@@ -137,10 +134,10 @@ class TimedTask(Task):
         with self.clock("forward"):
             return super().features(part)
 
-    def pool(self, sample: Sample, features: Tensor, layers: Tensor, geometry: Tensor) -> Tensor:
+    def pool(self, features: Tensor, layers: Tensor, measures: Tensor) -> Tensor:
         """As `Task`."""
         with self.clock("pooling"):
-            return super().pool(sample, features, layers, geometry)
+            return super().pool(features, layers, measures)
 
     def head(self, described: Sequence[Described], counts: Counts) -> Losses:
         """As `Task`."""
@@ -169,9 +166,6 @@ class Steps:
         self.encoder: TextEncoder = load_text_encoder("minilm")
         self.model = new_model(self.config)
         self.plain_model = copy.deepcopy(self.model)
-        for block in self.plain_model.modules():
-            if isinstance(block, ConvBlock):
-                block.forward = _in_order(block)  # type: ignore[method-assign]
         self.adam, self.plain_adam = (prepare(m, self.config, ALONE) for m in (self.model, self.plain_model))
         table = TextTable(self.encoder)
         table.learn(self.texts())
@@ -186,7 +180,7 @@ class Steps:
 
     def ways(self) -> dict[str, Callable[[], object]]:
         """The steps by name."""
-        return {"plain": self.plain, "plain_our_blocks": self.plain_our_blocks, "ours": self.ours}
+        return {"plain": self.plain, "ours": self.ours}
 
     def losses(self) -> dict[str, Callable[[], Losses]]:
         """What is minimised, without a step."""
@@ -204,10 +198,6 @@ class Steps:
     def plain(self) -> None:
         """One plain step."""
         self._plain_step(self.plain_model, self.plain_adam)
-
-    def plain_our_blocks(self) -> None:
-        """One plain step with our network."""
-        self._plain_step(self.model, self.adam)
 
     def _ours(self) -> Losses:
         part = [Crop(sample, torch.Generator().manual_seed(n)) for n, sample in enumerate(self.samples)]
@@ -250,11 +240,6 @@ def _cross_entropy_and_dice(logits: Tensor, labels: Tensor) -> Tensor:
     both = torch.zeros(rows.shape[1]).index_add(0, truth, probability.gather(1, truth[:, None])[:, 0])
     sizes = probability.sum(dim=0) + truth.bincount(minlength=rows.shape[1])
     return functional.cross_entropy(rows, truth) + 1 - (2 * both / sizes.clamp_min(1e-6)).mean()
-
-
-def _in_order(block: ConvBlock) -> Callable[[Tensor], Tensor]:
-    """The block's three modules, one after the other."""
-    return lambda x: block.nonlin(block.norm(block.conv(x)))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 COMMANDS: dict[str, list[str]] = {
     "pooling": ["bench_pooling.py"],
-    "study": ["bench_study.py"],
+    "study": ["bench_study.py", "--studies", "chest"],
+    "study, abdomen": ["bench_study.py", "--studies", "abdomen", "--tiles", "1", "2"],
     "study, other network": [
         "bench_study.py", "--studies", "chest", "--tiles", "1", "2", "--backbone", "small", "--spacing", "2",
         "--patch", "96",

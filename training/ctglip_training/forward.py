@@ -15,6 +15,9 @@ from ctglip_training.distributed import ALONE, Ranks
 from ctglip_training.samples import Sample
 from CTGLIPLib.model import GroundedEncoder
 
+SLOW_KERNEL_VALUES = 20_480
+"""Channels times i times j up to which torch (`use_mkldnn`, Convolution.cpp) leaves a single image to a slow kernel."""
+
 
 class CropFeatures:
     """Computes the features of crops.
@@ -59,10 +62,11 @@ class CropFeatures:
     def _together(self, images: Sequence[Tensor]) -> Tensor:
         """Features of images of one shape, (image, feature, i, j, k).
 
-        A single one is doubled on the CPU: torch computes the 3-D convolutions of one small image so slowly that two
-        take half the time (Testing/Benchmarks/bench_crops_together.py).
+        A single small one is doubled on the CPU: torch has a slow kernel for the gradients of its convolutions, so that
+        two take half the time (Testing/Benchmarks/bench_crops_together.py).
         """
-        doubled = len(images) == 1 and images[0].device.type == "cpu"
+        size = self._model.backbone.out_channels * images[0].shape[1] * images[0].shape[2]
+        doubled = len(images) == 1 and images[0].device.type == "cpu" and size <= SLOW_KERNEL_VALUES
         batch = torch.stack([*images, *images] if doubled else list(images))
         with self._autocast():
             features = self._model.features(batch)

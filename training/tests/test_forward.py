@@ -40,7 +40,14 @@ def test_crops_of_one_shape_take_one_pass(model, monkeypatch):
     whole = type(model).features
     monkeypatch.setattr(type(model), "features", lambda self, batch: passes.append(len(batch)) or whole(self, batch))
     CropFeatures(model)(images((16, 16, 16), (16, 16, 32), (16, 16, 16)))
-    assert passes == [2, 2]  # one alone is doubled, which is faster on the CPU
+    assert passes == [2, 2]  # one small one alone is doubled, which is faster on the CPU
+
+
+def test_a_large_crop_is_not_doubled(model, monkeypatch):
+    passes = []
+    monkeypatch.setattr(type(model), "features", lambda _, batch: passes.append(len(batch)) or batch)
+    CropFeatures(model)([torch.zeros(3, 48, 48, 8), torch.zeros(3, 48, 56, 8)])  # 8 features
+    assert passes == [2, 1]
 
 
 SMALL_MIT = MiTConfig((1, 1), (8, 16), (1, 2), (2, 1), stem_width=4, decoder_depth=1, native_size_ijk=(16, 16, 8))
