@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from threading import get_ident
 
 import numpy as np
 import torch
@@ -93,7 +94,8 @@ def organ_descriptors(
     pool = OrganPool(len(prepared.segmentation.names), model.voxel_channels)
     for features, box, weight in stream_features(model, prepared, config, progress):
         for layer in prepared.segmentation.layers:
-            pool.add(features, torch.from_numpy(layer[box]), weight)
+            numbers = layer[box].astype(np.uint16, order="C")  # torch takes no flipped view
+            pool.add(features, torch.from_numpy(numbers), weight)
         del features, weight
     means = pool.means()
     return model.descriptor(means, torch.from_numpy(organ_measures(model.config, prepared, config)).to(means.device))
@@ -159,12 +161,16 @@ def stoppable(
 ) -> Generator[None, None, None]:
     """Within it the model asks `progress` before each of its parts whether to go on: a window may take seconds.
 
+    Other threads that use the model meanwhile are not asked: what they compute is another study.
+
     Raises:
         Cancelled: if `progress` asks to stop.
     """
+    asker = get_ident()
 
     def ask(_part: nn.Module, _inputs: object) -> None:
-        report(progress, what, done, total)
+        if get_ident() == asker:
+            report(progress, what, done, total)
 
     parts = [] if progress is None else model.modules()
     hooks = [part.register_forward_pre_hook(ask) for part in parts]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import permutations, product
 
@@ -24,7 +25,15 @@ from scipy import ndimage
 
 from CTGLIPLib.config import PreprocessConfig
 from CTGLIPLib.core_and_shell import core_and_shell
-from CTGLIPLib.encode import autocast, choose_device, encode_organs, organ_descriptors, stream_features, window_input
+from CTGLIPLib.encode import (
+    autocast,
+    choose_device,
+    encode_organs,
+    organ_descriptors,
+    stoppable,
+    stream_features,
+    window_input,
+)
 from CTGLIPLib.errors import Cancelled
 from CTGLIPLib.geometry import Grid
 from CTGLIPLib.intensity import MAP_CENTRES
@@ -192,6 +201,15 @@ def test_ct_and_organs_stored_in_different_axis_orders_give_the_same_embeddings(
     assert cosines(found, stored).min() >= 0.99999
 
 
+def test_a_study_stored_in_reverse_at_the_networks_own_spacing_gives_the_same_embeddings(model):
+    volume, organs = phantom(phantom_grid((3.0, 3.0, 3.0)))
+    array, grid = reordered(volume.array, volume.grid, (0, 1, 2), (True, True, False))
+    layers, _ = reordered(organs.layers, organs.grid, (0, 1, 2), (True, True, False))
+    reverse = Volume(array, grid), Segmentation(layers, grid, NAMES)
+    assert prepare(*reverse, CONFIG).segmentation.layers.strides[1] < 0, "a view of what was given, not a copy"
+    assert cosines(embed(model, *reverse), embed(model, volume, organs)).min() >= 0.99999
+
+
 @pytest.mark.parametrize("origin", [(13.37, -200.1, 755.5), (-1e3, 4e2, -2.25)])
 def test_a_shifted_origin_gives_the_same_embeddings(origin, model, stored):
     found = embed(model, *phantom(phantom_grid(centre_ras_mm=origin), origin))
@@ -251,6 +269,15 @@ def test_a_window_is_left_in_the_middle_when_asked_and_the_model_is_as_before(mo
     assert len(asked) == 5
     np.testing.assert_array_equal(encode_organs(model, study, CONFIG, lambda *_step: None), before)
     assert not any(layer._forward_pre_hooks for layer in model.modules())
+
+
+def test_another_thread_that_uses_the_model_is_neither_told_nor_stopped():
+    model, image, told = torch.nn.ReLU(), torch.zeros(1), []
+    with ThreadPoolExecutor(1) as pool, stoppable(model, lambda *step: told.append(step), "encoding", 0, 1):
+        pool.submit(model, image).result()
+        assert told == []
+        model(image)
+    assert told == [("encoding", 0, 1)]
 
 
 def test_the_cpu_computes_in_full_precision_and_a_named_device_is_taken():
