@@ -245,7 +245,8 @@ def _read_voxels(file: Readable, header: Header, shape: tuple[int, int, int], pa
         raise InputError(msg)
     file.seek(header.offset)
     expected = math.prod(shape) * header.dtype.itemsize
-    stored, got = np.empty(min(expected, path.stat().st_size * LARGEST_GZIP_RATIO), np.uint8), 0
+    possible = path.stat().st_size * (LARGEST_GZIP_RATIO if isinstance(file, gzip.GzipFile) else 1)
+    stored, got = np.empty(min(expected, possible), np.uint8), 0
     while got < expected:
         read = file.readinto(stored[got : got + (1 << 20)].data)
         if not read:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import tracemalloc
 
 import nibabel as nib
 import numpy as np
@@ -276,6 +277,18 @@ def test_each_broken_file_is_refused_in_one_clear_message(tmp_path, case):
     assert name in text
     assert "0x" not in text
     assert ".cxx" not in text
+
+
+def test_a_header_gets_no_more_memory_than_a_plain_file_has_bytes(tmp_path):
+    nifti(tmp_path / "a.nii", np.zeros((99, 99, 99), np.uint8), dim=[3, 9999, 9999, 9999, 1, 1, 1, 1])
+    tracemalloc.start()
+    try:
+        with pytest.raises(InputError, match="is truncated: 999,700,029,999 bytes of voxels announced, 970,299 found"):
+            read_array(tmp_path / "a.nii")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 5e6
 
 
 def test_an_unreadable_file_is_refused(ct_file, monkeypatch):
