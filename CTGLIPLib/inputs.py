@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from CTGLIPLib.checks import require_finite
 from CTGLIPLib.files import shown_name
 from CTGLIPLib.io import read_volume
 from CTGLIPLib.segmentation_io import read_segmentation, require_overlap
@@ -51,13 +52,14 @@ def load_input(
     """Read and check a CT and its organs.
 
     Raises:
-        InputError: if a file is missing, broken, or not a CT in HU.
+        InputError: if a file is missing, broken, or not a CT in HU, or a volume has values that are not finite.
         LabelError: if the label map's names are missing or ambiguous.
         GeometryError: if CT and organs do not overlap in space.
     """
     options = options or InputOptions()
     warnings: list[str] = []
     if isinstance(ct, Volume):
+        require_finite(ct.array, "The CT")
         volume, name = ct, "volume"
     else:
         loaded = read_volume(Path(ct), options.series)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -38,6 +39,14 @@ def test_arrays_pass_through(patient):
     assert given.volume is volume
     assert given.segmentation is organs
     assert (given.name, given.warnings) == ("volume", ())
+
+
+def test_an_array_with_undefined_voxels_is_refused_as_a_file_is():
+    volume, organs = make_patient()
+    hu = volume.array.astype(np.float32)
+    hu[0, 0, 0] = np.nan
+    with pytest.raises(InputError, match="The CT must hold finite numbers, got 1 of"):
+        load_input(replace(volume, array=hu), organs)
 
 
 def test_without_organs_there_is_none(patient):
