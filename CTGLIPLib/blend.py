@@ -35,7 +35,7 @@ def blended_slabs(
         network: whose layers ask `progress`; it tells the device.
         compute: channels (1, channel, i, j, k) of a window (1, channel, i, j, k).
         window_at: a window of the image, shape (channel, i, j, k).
-        plan: the windows.
+        plan: the windows; along the third axis each must touch or overlap the next.
         progress: told how many windows are done.
         what: what it is told.
 

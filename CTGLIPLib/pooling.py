@@ -18,6 +18,8 @@ from jaxtyping import Float, Int, Integer
 from scipy import sparse
 from torch import Tensor
 
+from CTGLIPLib.errors import LabelError
+
 CHUNK_VOXELS = 32768
 """Organ voxels summed at a time, in processor cache; float64 adds the chunks."""
 BLOCK_VOXELS = 4096
@@ -57,6 +59,9 @@ class OrganPool:
             features: of each voxel; with channels last in memory they are read fastest.
             layer: number of the organ of each voxel, from 1 on; 0 for none.
             weight: each voxel's share in the blended value.
+
+        Raises:
+            LabelError: if a voxel's organ has a number beyond `organs`.
         """
         plain = features.device.type == "cpu" and not features.requires_grad
         add = _summed_by_scipy if plain else _summed_by_torch
@@ -91,6 +96,7 @@ def _summed_by_torch(
 ) -> tuple[Tensor, Tensor]:
     """Weighted sums of channels (organ, channel) and of weights (organ,), float32: on any device, with gradient."""
     index, organ = organ_index(layer.long().to(features.device))
+    _require_named(int(organ.max()) + 1 if len(organ) else 0, organs)  # it would count as another one's next block
     share = weight.to(features.device).flatten()[index]
     rows = channels(voxel_rows(features, index))
     blocks = len(index) // BLOCK_VOXELS + 1
@@ -116,10 +122,12 @@ def _summed_by_scipy(
 
     def add_chunk(index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         organ, share = numbers[index].astype(np.intp) - 1, weights[index]
+        total = np.bincount(organ, share, organs)
+        _require_named(len(total), organs)  # scipy would write beyond its result
         found = torch.from_numpy(values.take(index, axis=0 if last else 1))
         rows = channels(found if last else found.T).contiguous().numpy()
         chunk = sparse.csc_array((share, organ, np.arange(len(index) + 1)), shape=(organs, len(index)))
-        return chunk @ rows, np.bincount(organ, share, organs)
+        return chunk @ rows, total
 
     index = np.flatnonzero(numbers != 0)
     chunks = np.split(index, range(CHUNK_VOXELS, len(index), CHUNK_VOXELS))
@@ -130,3 +138,10 @@ def _summed_by_scipy(
             found = list(pool.map(add_chunk, chunks))
     sums, shares = zip(*found, strict=True)
     return torch.from_numpy(np.sum(sums, axis=0, dtype=np.float64)), torch.from_numpy(np.sum(shares, axis=0))
+
+
+def _require_named(number: int, organs: int) -> None:
+    """Raise LabelError if there is an organ of that number, but fewer organs."""
+    if number > organs:
+        msg = f"Expected organs numbered 1 to {organs}, got {number}. Give the segmentation a name for every organ."
+        raise LabelError(msg)

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from CTGLIPLib import pooling
+from CTGLIPLib.errors import LabelError
 from CTGLIPLib.pooling import OrganPool, organ_index, voxel_rows
 
 SHAPE = (11, 9, 13)
@@ -89,6 +90,13 @@ def test_a_window_without_organs_adds_nothing(pooled, rng):
     assert (pool.means() == 0).all()
     pool.add(pooled(features), layer, weight)
     np.testing.assert_allclose(pool.means().detach().numpy(), plain_means(features, layer, weight, 5), atol=1e-6)
+
+
+def test_an_organ_that_the_pool_does_not_know_is_refused(pooled, rng, monkeypatch):
+    monkeypatch.setattr(pooling, "BLOCK_VOXELS", 100)
+    features, layer, weight = study(rng, organs=5)
+    with pytest.raises(LabelError, match="Expected organs numbered 1 to 4, got 5"):
+        OrganPool(4).add(pooled(features), layer, weight)
 
 
 def test_rows_are_the_channel_values_at_flat_indices():
