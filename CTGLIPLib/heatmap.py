@@ -185,6 +185,7 @@ def _blended_channels(
             if organ not in blended:
                 blended[organ] = np.zeros((int(place.inside.sum()), weighted.shape[1]), dtype=np.float32)
             blended[organ][row] += weighted
+        del features, weight
     return blended
 
 

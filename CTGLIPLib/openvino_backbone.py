@@ -11,6 +11,7 @@ import logging
 import os
 import threading
 import warnings
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,7 @@ class _Requests(threading.local):
 
 
 class OpenVinoBackbone(nn.Module):
-    """A U-Net computed by OpenVINO; it offers what `backbones.Backbone` asks except `pyramid`.
+    """A U-Net computed by OpenVINO; it offers what `backbones.Backbone` asks except its pyramid.
 
     Args:
         backbone: the U-Net.
@@ -116,6 +117,8 @@ class OpenVinoBackbone(nn.Module):
                 self.asks(image)
         except BaseException:
             request.cancel()
+            with suppress(RuntimeError):  # it says that it was cancelled
+                request.wait()
             raise
         return features
 

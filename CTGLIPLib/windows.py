@@ -8,13 +8,15 @@ Guard: test_windows.py (equal to MONAI's lattice).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 
 import numpy as np
 
 Box = tuple[slice, slice, slice]
+LEAST_BUMP = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,12 +25,13 @@ class WindowPlan:
 
     Attributes:
         boxes: the windows, each within the data; only windows that hold an organ voxel.
-        shares: for each axis, by a window's first index there: its share in the blended value at each index within it,
-            float64. The shares of all windows that hold an index sum to 1.
+        shape_ijk: of every window.
+        starts: for each axis: the first index of every window of the lattice, whether it holds an organ voxel or not.
     """
 
     boxes: tuple[Box, ...]
-    shares: tuple[Mapping[int, np.ndarray], ...]
+    shape_ijk: tuple[int, int, int]
+    starts: tuple[Sequence[int], ...]
 
     @property
     def covered(self) -> Box:
@@ -37,13 +40,28 @@ class WindowPlan:
         i, j, k = (slice(min(w.start for w in along), max(w.stop for w in along)) for along in alongs)
         return i, j, k
 
+    @cached_property
+    def bump(self) -> np.ndarray:
+        """The weight of a window before it is shared, float32, the window's shape."""
+        return blend_weight(self.shape_ijk)
+
     def weight(self, box: Box) -> np.ndarray:
         """Share of a window in the blended value at each of its voxels, float32, the window's shape.
 
-        At an organ voxel the shares sum to 1, elsewhere to less where windows were left out.
+        At an organ voxel the shares sum to 1, elsewhere to less where windows were left out. They come from the few
+        windows that meet this one, so that no map of the whole scan is held.
         """
-        i, j, k = (share[along.start] for share, along in zip(self.shares, box, strict=True))
-        return (i[:, None, None] * j[:, None] * k).astype(np.float32)
+        total = np.zeros_like(self.bump)
+        meeting = (
+            [start - along.start for start in starts if abs(start - along.start) < size]
+            for starts, along, size in zip(self.starts, box, self.shape_ijk, strict=True)
+        )
+        for shifts in product(*meeting):
+            both = list(zip(shifts, self.shape_ijk, strict=True))
+            here = tuple(slice(max(shift, 0), size + min(shift, 0)) for shift, size in both)
+            there = tuple(slice(max(-shift, 0), size - max(shift, 0)) for shift, size in both)
+            total[here] += self.bump[there]
+        return self.bump / total
 
 
 def plan_windows(occupied: np.ndarray, patch_voxels: int, overlap: float) -> WindowPlan:
@@ -56,13 +74,25 @@ def plan_windows(occupied: np.ndarray, patch_voxels: int, overlap: float) -> Win
         patch_voxels: largest edge of a window.
         overlap: share of a window that its neighbour covers too.
     """
-    shares = [_shares(length, patch_voxels, overlap) for length in occupied.shape[-3:]]
+    size_i, size_j, size_k = (min(length, patch_voxels) for length in occupied.shape[-3:])
+    sizes = (size_i, size_j, size_k)
+    starts = [_starts(length, size, overlap) for length, size in zip(occupied.shape[-3:], sizes, strict=True)]
     boxes = []
-    for starts in product(*shares):
-        i, j, k = (slice(start, start + len(share[start])) for start, share in zip(starts, shares, strict=True))
+    for corner in product(*starts):
+        i, j, k = (slice(start, start + size) for start, size in zip(corner, sizes, strict=True))
         if occupied[..., i, j, k].any():
             boxes.append((i, j, k))
-    return WindowPlan(tuple(boxes), tuple(shares))
+    return WindowPlan(tuple(boxes), sizes, tuple(starts))
+
+
+def blend_weight(shape_ijk: tuple[int, int, int]) -> np.ndarray:
+    """A Gaussian bump, 1 in the middle of a window and never below 0.001, float32, shape `shape_ijk`; MONAI's too."""
+    bumps = []
+    for size in shape_ijk:
+        distance = (np.arange(size) - (size - 1) / 2) / (size / 8)
+        bumps.append(np.exp(-0.5 * distance**2))
+    i, j, k = bumps
+    return np.maximum(i[:, None, None] * j[:, None] * k, LEAST_BUMP).astype(np.float32)
 
 
 def bounding_box(mask: np.ndarray) -> Box:
@@ -77,20 +107,8 @@ def _along(occupied: np.ndarray, axis: int) -> np.ndarray:
     return np.asarray(occupied.any(axis=tuple(a for a in range(3) if a != axis)))
 
 
-def _shares(length: int, patch: int, overlap: float) -> dict[int, np.ndarray]:
-    """The windows along an axis by their first index, each with its share in the blended value, shape (index,)."""
-    size = min(length, patch)
+def _starts(length: int, size: int, overlap: float) -> list[int]:
+    """First indices of the windows along an axis."""
     step = max(1, int(size * (1 - overlap)))
     count = -(-(length - size) // step) + 1
-    starts = [min(number * step, length - size) for number in range(count)]
-    bump = blend_bump(size)
-    total = np.zeros(length)
-    for start in starts:
-        total[start : start + size] += bump
-    return {start: bump / total[start : start + size] for start in starts}
-
-
-def blend_bump(size: int) -> np.ndarray:
-    """A window's weight along an axis before it is shared: a Gaussian, 1 in the middle, float64, shape (size,)."""
-    distance = (np.arange(size) - (size - 1) / 2) / (size / 8)
-    return np.exp(-0.5 * distance**2)
+    return [min(number * step, length - size) for number in range(count)]

@@ -150,13 +150,19 @@ def monai_embeddings(model: GroundedEncoder, study: Prepared, config: Preprocess
     channels = input_channels(study.image, study.grid, study.body_centre_ras_mm, model.config.coordinates)
     roi = [min(n, config.patch_voxels) for n in study.image.shape]
     inferer = SlidingWindowInferer(roi, overlap=config.overlap, mode="gaussian")
-    features = inferer(torch.from_numpy(channels)[None], model.features)[0]
+    pooled = inferer(torch.from_numpy(channels)[None], lambda image: pooled_map(model, image))[0]
     means = []
     for name in study.segmentation.names:
         mask = torch.from_numpy(study.segmentation.mask(name))
-        means.append(model.voxel_channels(features[:, mask].T).mean(dim=0))
+        means.append(pooled[:, mask].mean(dim=1))
     measures = torch.from_numpy(organ_measures(model.config, study, config))
     return model.project(model.descriptor(torch.stack(means), measures)).numpy()
+
+
+def pooled_map(model: GroundedEncoder, image: torch.Tensor) -> torch.Tensor:
+    """What is averaged over organs, at every voxel of a window: features and, by option, their 4th powers."""
+    features = model.features(image)
+    return torch.cat([features, features.clamp_min(0) ** 4], dim=1) if model.config.power_mean else features
 
 
 def peak(options: argparse.Namespace) -> None:

@@ -17,14 +17,14 @@ HERE = Path(__file__).resolve().parent
 COMMANDS: dict[str, list[str]] = {
     "pooling": ["bench_pooling.py"],
     "study": ["bench_study.py", "--studies", "chest"],
-    "study, abdomen": ["bench_study.py", "--studies", "abdomen", "--tiles", "1", "2"],
+    "study, abdomen": ["bench_study.py", "--studies", "abdomen", "--tiles", "1"],
     "study, other network": [
-        "bench_study.py", "--studies", "chest", "--tiles", "1", "2", "--backbone", "small", "--spacing", "2",
+        "bench_study.py", "--studies", "chest", "--tiles", "1", "--backbone", "small", "--spacing", "2",
         "--patch", "96",
     ],
     "query": ["bench_query.py"],
     "load": ["bench_load.py"],
-    "training step": ["bench_training_step.py"],
+    "training step": ["bench_training_step.py", "--repeats", "2"],
     "store": ["bench_store.py"],
     "batch": ["bench_batch.py"],
 }  # fmt: skip

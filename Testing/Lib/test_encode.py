@@ -86,7 +86,7 @@ def random_study(shape: tuple[int, int, int], rng: np.random.Generator) -> Prepa
 def gaussian(shape: tuple[int, ...]) -> np.ndarray:
     """The blending weight of a window, voxel by voxel in float64."""
     bump = [np.exp(-0.5 * ((np.arange(n) - (n - 1) / 2) / (n / 8)) ** 2) for n in shape]
-    return np.einsum("i,j,k->ijk", *bump)
+    return np.maximum(np.einsum("i,j,k->ijk", *bump), 1e-3)
 
 
 def blended_channels(model: GroundedEncoder, study: Prepared) -> tuple[np.ndarray, int]:

@@ -23,7 +23,7 @@ from CTGLIPLib.segment import SEGMENTERS, OrganSegmenter, SegmenterOptions, buil
 from CTGLIPLib.segment_own import OwnSegmenter, classify, keep_plausible
 from CTGLIPLib.segment_total import TotalSegmentatorSegmenter
 from CTGLIPLib.volume import Segmentation, Volume
-from CTGLIPLib.windows import blend_bump, plan_windows
+from CTGLIPLib.windows import blend_weight, plan_windows
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FAKE_API = """
@@ -300,7 +300,7 @@ def _classify_at_once(network: GroundedEncoder, prepared: Prepared, boxes) -> np
         with torch.no_grad():
             features = network.features(window_input(prepared, box, coordinates=True)[None])[0]
             logits = network.segment(features.flatten(1).T).T.reshape(4, *features.shape[1:]).numpy()
-        total[(slice(None), *box)] += logits * np.einsum("i,j,k->ijk", *map(blend_bump, features.shape[1:]))
+        total[(slice(None), *box)] += logits * blend_weight(features.shape[1:])
     return total.argmax(axis=0)
 
 

@@ -34,7 +34,7 @@ from CTGLIPLib.tumor_measure import measure_tumors
 from CTGLIPLib.tumor_model import TumorSegmenter
 from CTGLIPLib.tumor_results import found_names
 from CTGLIPLib.volume import Segmentation, Volume
-from CTGLIPLib.windows import blend_bump, plan_windows
+from CTGLIPLib.windows import blend_weight, plan_windows
 
 
 def dice(a: np.ndarray, b: np.ndarray) -> float:
@@ -98,7 +98,7 @@ def test_streaming_equals_blending_the_whole_volume_at_once(rng):
     blended = np.zeros((2, *coarse.grid.shape_ijk), np.float32)
     weights = np.zeros(coarse.grid.shape_ijk, np.float32)
     plan = plan_windows(coarse.array > -2000, 16, preprocess.overlap)
-    weight = np.einsum("i,j,k->ijk", *[blend_bump(16)] * 3)
+    weight = blend_weight((16, 16, 16))
     for box in plan.boxes:
         with torch.inference_mode():
             logits = network.logits(window_input(prepared, box, coordinates=False)[None])[0].numpy()
