@@ -123,6 +123,9 @@ def _add_batch(commands: Commands) -> None:
         "--no-retry", action="store_true", help="leave studies that failed before, and did not change, as they are"
     )
     command.add_argument("--no-cache", action="store_true", help="neither use nor keep encoded studies")
+    command.add_argument(
+        "--at-once", type=int, default=2, metavar="N", help="studies worked on together; 1 takes the least memory"
+    )
     _add_model_options(command)
     command.add_argument("--json", action="store_true", help="print the counts as JSON")
     command.set_defaults(run=_run("batch"))

@@ -81,6 +81,7 @@ def batch(options: argparse.Namespace) -> None:
         report=options.report,
         retry_failed=not options.no_retry,
         cache=None if options.no_cache else StudyCache(),
+        at_once=options.at_once,
     )
     texts = [*(options.text or ()), *(read_questions(options.questions) if options.questions else ())]
     summary = run_batch(options.folder, texts, options.out, wanted, _study_progress())

@@ -238,7 +238,7 @@ def test_a_study_that_was_interrupted_at_any_file_is_answered_anew(target, folde
     with monkeypatch.context() as patched:
         patched.setattr(f"CTGLIPLib.outputs.{target}", interrupt)
         with pytest.raises(KeyboardInterrupt):
-            run_batch(folder, QUESTIONS, out, options)
+            run_batch(folder, QUESTIONS, out, replace(options, at_once=1))
     assert not (out / "a" / "batch.json").exists()
     assert run_batch(folder, QUESTIONS, out, options) == BatchSummary(out, 2, 1, 0)
 

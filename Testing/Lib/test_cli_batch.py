@@ -104,7 +104,7 @@ def test_ctrl_c_in_a_batch_keeps_what_is_done(batch, tmp_path, capsys, monkeypat
 
     with monkeypatch.context() as patched:
         patched.setattr(Predictor, "query", interrupted)
-        assert main(batch) == 130
+        assert main([*batch, "--at-once", "1"]) == 130
     assert (tmp_path / "out" / "a" / "findings.json").is_file()
     capsys.readouterr()
     assert main(batch) == 0
@@ -134,3 +134,9 @@ def test_a_report_with_another_ending_is_refused_before_any_work(tmp_path, capsy
     assert "must end in .html or .pdf, got report.doc. Write report.html instead." in capsys.readouterr().err
     assert main(["query", "missing.ctglip", "-q", "liver", "--report", str(tmp_path / "report")]) == 1
     assert "must end in .html or .pdf" in capsys.readouterr().err
+
+
+def test_no_study_at_once_is_refused_on_the_command_line(batch, tmp_path, capsys):
+    assert main([*batch, "--at-once", "0"]) == 1
+    assert "Expected 1 study or more at once, got 0" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
