@@ -1,7 +1,7 @@
 """Embeddings of patients kept on disk, so that no evaluation encodes what an earlier one has.
 
-A patient is known by its files' bytes, a network by the SHA-256 of its weights and configuration: another of either
-is encoded anew. Guard: test_embedding_cache.py.
+A patient is known by its files' bytes, a network by the SHA-256 of its weights and configuration, the code by
+`study.ENCODING_VERSION`: another of any is encoded anew. Guard: test_embedding_cache.py.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 
 from ctglip_training.evaluate import PatientEmbeddings
 from CTGLIPLib.files import sha256_of, whole_file
+from CTGLIPLib.study import ENCODING_VERSION
 
 LETTERS = 16
 """Letters of a hash that name a file."""
@@ -31,7 +32,7 @@ class EmbeddingCache:
     """
 
     def __init__(self, folder: Path, network: str) -> None:
-        self._folder = folder / network[:LETTERS]
+        self._folder = folder / f"{network[:LETTERS]}-{ENCODING_VERSION}"
 
     def get(self, patient: Path, embed: Callable[[], PatientEmbeddings]) -> PatientEmbeddings:
         """The patient's embeddings, from disk where they are there and whole, else of `embed`, and then kept.

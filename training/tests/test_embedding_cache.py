@@ -49,6 +49,14 @@ def test_another_network_or_other_voxels_are_encoded_anew(patient, tmp_path):
     assert network.asked == 3
 
 
+def test_code_that_encodes_otherwise_encodes_anew(patient, tmp_path, monkeypatch):
+    network = Network()
+    EmbeddingCache(tmp_path / "kept", "abc").get(patient, network)
+    monkeypatch.setattr("ctglip_training.embedding_cache.ENCODING_VERSION", 10_000)
+    EmbeddingCache(tmp_path / "kept", "abc").get(patient, network)
+    assert network.asked == 2
+
+
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut", b"nothing"])
 def test_a_broken_file_is_encoded_anew_and_mended(patient, tmp_path, content):
     network, cache = Network(), EmbeddingCache(tmp_path / "kept", "abc")
