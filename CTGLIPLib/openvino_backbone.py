@@ -71,7 +71,7 @@ class _Requests(threading.local):
 
 
 class OpenVinoBackbone(nn.Module):
-    """A U-Net computed by OpenVINO; it offers what `backbones.Backbone` asks except its pyramid.
+    """A U-Net computed by OpenVINO; where that fails, by torch. Of `backbones.Backbone` it lacks the pyramid.
 
     Args:
         backbone: the U-Net.
@@ -85,6 +85,7 @@ class OpenVinoBackbone(nn.Module):
         super().__init__()
         import openvino
 
+        self.unet = backbone
         self.in_channels, self.out_channels = backbone.in_channels, backbone.out_channels
         self.stride_ijk = backbone.stride_ijk
         self.asks = nn.Identity()  # called while OpenVINO computes, for those who hook modules to stop (`stoppable`)
@@ -92,10 +93,10 @@ class OpenVinoBackbone(nn.Module):
         self._model = _converted(self._core, backbone, model_sha256)
         self._options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
         self._requests, self._compiling = _Requests(), threading.Lock()
-        if not self._agrees(backbone):
+        if not self._agrees():
             self._options["INFERENCE_PRECISION_HINT"] = "f32"
             self._requests.by_shape.clear()
-            if not self._agrees(backbone):
+            if not self._agrees():
                 msg = "it computes other features than torch"
                 raise RuntimeError(msg)
 
@@ -106,6 +107,14 @@ class OpenVinoBackbone(nn.Module):
             ConfigError: if a side is not a multiple of `stride_ijk`, or the image is too small to be normalised.
         """
         check_image_size(image.shape[2:], self.stride_ijk, self.stride_ijk)
+        try:
+            return self._computed(image)
+        except RuntimeError as error:
+            logger.warning("OpenVINO failed, torch computes this window: %s", " ".join(str(error).split())[:300])
+            return self.unet(image)
+
+    def _computed(self, image: Image) -> Features:
+        """The features by OpenVINO."""
         import openvino
 
         request = self._request(tuple(image.shape))
@@ -140,11 +149,11 @@ class OpenVinoBackbone(nn.Module):
         return requests[shape]
 
     @torch.inference_mode()
-    def _agrees(self, backbone: PlainConvUNet) -> bool:
+    def _agrees(self) -> bool:
         """Whether the features of noise have torch's direction."""
         size = [2 * side for side in self.stride_ijk]
         image = torch.rand(1, self.in_channels, *size, generator=torch.Generator().manual_seed(0))
-        ours, theirs = (encode(image).flatten() for encode in (self, backbone))
+        ours, theirs = (encode(image).flatten() for encode in (self._computed, self.unet))
         return float(torch.cosine_similarity(ours, theirs, dim=0)) >= AGREEMENT
 
 

@@ -127,6 +127,18 @@ def test_without_it_torch_computes(hindrance: Callable[[pytest.MonkeyPatch], Non
     assert use_openvino(model, SHA).backbone is backbone
 
 
+@pytest.mark.usefixtures("converted")
+def test_a_window_that_openvino_fails_at_is_computed_by_torch(monkeypatch, caplog):
+    fast, image = use_openvino(network(), SHA), torch.rand(1, 1, 48, 32, 32)
+
+    def fail(_backbone: object, _shape: object) -> None:
+        raise RuntimeError("no memory for this shape")
+
+    monkeypatch.setattr(OpenVinoBackbone, "_request", fail)
+    assert torch.equal(features(fast, image), features(network(), image))
+    assert "torch computes this window: no memory for this shape" in caplog.text
+
+
 def test_a_transformer_stays_with_torch():
     model = network(backbone="mit-tiny")
     backbone = model.backbone
