@@ -39,7 +39,7 @@ def test_the_versions_are_those_of_pyproject(needed, project):
 def test_the_file_parses_as_slicer_parses_it_and_names_nothing_that_slicer_brings(needed):
     lines = needed.REQUIREMENTS_FILE.read_text(encoding="utf-8").splitlines()
     names = {Requirement(line.strip()).name for line in lines if line.strip() and line[0] not in "#-"}
-    assert names == {"jaxtyping", "safetensors", "matplotlib", "transformers"}
+    assert names == {"isal", "jaxtyping", "safetensors", "matplotlib", "transformers"}
     assert names.isdisjoint(OF_SLICER | {"torch", "TotalSegmentator"})
 
 
