@@ -20,8 +20,8 @@ _CHUNK_VOXELS = 1 << 14
 class ConvBlock(nn.Module):
     """Convolution that keeps the size (before its stride), instance normalisation, leaky rectifier: nnU-Net's block.
 
-    Without gradients on a CPU the same is computed with channels last and in place, which halves a U-Net's time and
-    its memory (docs/benchmarks.md). Guard: test_conv_blocks.py.
+    Without gradients on a CPU the same is computed with channels last and in place, which halves a U-Net's time
+    (docs/benchmarks.md). Guard: test_conv_blocks.py.
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernel_ijk: Triple, stride_ijk: Triple) -> None:

@@ -16,25 +16,26 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
 from measure import PeakMemory, at_least, at_most, data_folder, facts, in_turns, ratio, show
-from monai.inferers.inferer import SlidingWindowInferer
-from torch import nn
 
 from CTGLIPLib import Predictor
 from CTGLIPLib.allocator import return_freed_memory
 from CTGLIPLib.checkpoint import load_network
 from CTGLIPLib.config import PreprocessConfig
-from CTGLIPLib.conv_blocks import ConvBlock
-from CTGLIPLib.encode import encode_organs, organ_measures
+from CTGLIPLib.encode import encode_organs
 from CTGLIPLib.geometry import Grid
 from CTGLIPLib.inputs import InputOptions, load_input
 from CTGLIPLib.model import GroundedEncoder
 from CTGLIPLib.openvino_backbone import use_openvino
-from CTGLIPLib.preprocess import Prepared, input_channels, prepare, prepare_on_grid
+from CTGLIPLib.preprocess import Prepared, prepare, prepare_on_grid
 from CTGLIPLib.volume import Segmentation, Volume
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "Lib"))
+from plain_reference import monai_embeddings, with_torchs_modules  # noqa: E402 - found by the path above
 
 STUDIES = {
     "chest": ("chest_lidc_0001/ct.nii.gz", "chest_lidc_0001/seg_totalseg_v2.nii.gz", "chest_lidc_0001/structures.csv"),
@@ -113,10 +114,10 @@ def networks(options: argparse.Namespace) -> tuple[GroundedEncoder, GroundedEnco
         config, spacing_mm=options.spacing or config.spacing_mm, patch_voxels=options.patch or config.patch_voxels
     )
     if not options.backbone:
-        return predictor.network, plain_blocks(load_network(predictor.folder)), config
+        return predictor.network, with_torchs_modules(load_network(predictor.folder)), config
     torch.manual_seed(0)
     model = GroundedEncoder(replace(predictor.config.model, backbone=options.backbone), config).eval()
-    plain = plain_blocks(copy.deepcopy(model))
+    plain = with_torchs_modules(copy.deepcopy(model))
     return use_openvino(model, f"{options.backbone}, seed 0"), plain, config
 
 
@@ -133,36 +134,6 @@ def tiled(name: str, tiles: int, config: PreprocessConfig) -> Prepared:
     layers = np.concatenate([once.segmentation.layers] * tiles, axis=3)
     grid = Grid(image.shape, once.grid.affine)
     return prepare_on_grid(Volume(image, grid), Segmentation(layers, grid, once.segmentation.names), config)
-
-
-def plain_blocks(network: GroundedEncoder) -> GroundedEncoder:
-    """The network with every convolution block as its three torch modules."""
-    for module in list(network.modules()):
-        for name, child in module.named_children():
-            if isinstance(child, ConvBlock):
-                setattr(module, name, nn.Sequential(child.conv, child.norm, child.nonlin))
-    return network
-
-
-@torch.inference_mode()
-def monai_embeddings(model: GroundedEncoder, study: Prepared, config: PreprocessConfig) -> np.ndarray:
-    """Organ embeddings by MONAI's sliding window, the whole feature map, and one mask after the other."""
-    channels = input_channels(study.image, study.grid, study.body_centre_ras_mm, model.config.coordinates)
-    roi = [min(n, config.patch_voxels) for n in study.image.shape]
-    inferer = SlidingWindowInferer(roi, overlap=config.overlap, mode="gaussian")
-    pooled = inferer(torch.from_numpy(channels)[None], lambda image: pooled_map(model, image))[0]
-    means = []
-    for name in study.segmentation.names:
-        mask = torch.from_numpy(study.segmentation.mask(name))
-        means.append(pooled[:, mask].mean(dim=1))
-    measures = torch.from_numpy(organ_measures(model.config, study, config))
-    return model.project(model.descriptor(torch.stack(means), measures)).numpy()
-
-
-def pooled_map(model: GroundedEncoder, image: torch.Tensor) -> torch.Tensor:
-    """What is averaged over organs, at every voxel of a window: features and, by option, their 4th powers."""
-    features = model.features(image)
-    return torch.cat([features, features.clamp_min(0) ** 4], dim=1) if model.config.power_mean else features
 
 
 def peak(options: argparse.Namespace) -> None:

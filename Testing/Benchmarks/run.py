@@ -2,7 +2,7 @@
 
     CTGLIP_DATA=... python Testing/Benchmarks/run.py --out FILE.json [--only pooling load ...]
 
-Prints the table of targets; FILE holds all figures. It takes about half an hour on two cores; keep the machine quiet.
+Prints the table of targets; FILE holds all figures. It takes tens of minutes on two cores; keep the machine quiet.
 """
 
 from __future__ import annotations
